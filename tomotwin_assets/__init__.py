@@ -1,0 +1,1 @@
+"""The picking pipeline as Dagster assets: orchestration only, the science is in ``tomotwin_lib``."""

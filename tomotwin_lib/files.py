@@ -1,0 +1,70 @@
+"""Files written whole or not at all, and their fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tomotwin_lib.errors import InputError
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that takes its name when the block ends without an error.
+
+    A run that is killed leaves the old file or none, never half of one.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be made or written to.
+    """
+    path = Path(path)
+    ensure_writable_folder(path.parent)
+    # mkstemp would make the file readable by its owner only; a product follows the umask like any other file.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def ensure_writable_folder(folder: str | Path) -> Path:
+    """Make ``folder`` if it is not there and check, before any long work, that files can be written in it.
+
+    Raises
+    ------
+    InputError
+        If ``folder`` is a file, cannot be made, or refuses a new file.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # os.access is no proof on network file systems and always says yes to root.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            folder,
+            f"the output folder cannot be written ({error.strerror or error})",
+            "Choose another folder or change its permissions",
+        ) from error
+    return folder
+
+
+def md5_of_file(path: str | Path) -> str:
+    """MD5 of a file's content: TomoTwin identifies checkpoints by it (``modelmd5``)."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "md5").hexdigest()
+
+
+def sha256_of_file(path: str | Path) -> str:
+    """SHA-256 of a file's content."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
