@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tomotwin_lib import similarity as similarity_module
+from tomotwin_lib.distances import DISTANCES
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.formats.frames import (
+    read_reference_embedding,
+    read_similarity_map,
+    read_tomogram_embedding,
+)
+from tomotwin_lib.products import FloatArray, Grid, ReferenceEmbedding, TomogramEmbedding
+from tomotwin_lib.refinement import nearest_embeddings, refine_references
+from tomotwin_lib.similarity import similarity_map
+
+
+def on_circle(*degrees: float) -> FloatArray:
+    angles = np.radians(degrees)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+def tomogram_of(vectors: FloatArray) -> TomogramEmbedding:
+    return TomogramEmbedding(vectors, Grid((0, 0, 0), (1, 1, 1), (1, 1, len(vectors))))
+
+
+def test_moves_to_the_medoid_and_on_until_it_stays() -> None:
+    # Of the three nearest to 0° (10, 20, 34) the medoid is 20; of those nearest to 20° (10, 20, 34) again.
+    tomogram = tomogram_of(on_circle(180, 34, 20, 10, 60, 64))
+    references = ReferenceEmbedding(on_circle(0), ["a.mrc"], {"modelmd5": "x"})
+    refined = refine_references(tomogram, references, neighbours=3)
+    np.testing.assert_array_equal(refined.vectors, on_circle(20))
+    assert refined.paths == ["a.mrc"] and refined.attributes == {"modelmd5": "x", "refined": True}
+    np.testing.assert_array_equal(references.vectors, on_circle(0))
+    assert references.attributes == {"modelmd5": "x"}
+
+
+def test_rounds_limit_the_walk() -> None:
+    # Each step along the row moves on: the neighbours get closer together towards its end.
+    tomogram = tomogram_of(on_circle(0, 10, 19, 27, 34, 40, 45, 49, 52, 54, 55))
+    start = ReferenceEmbedding(on_circle(0), ["a"])
+    seen = [refine_references(tomogram, start, rounds=n, neighbours=3).vectors for n in range(12)]
+    np.testing.assert_array_equal(seen[0], start.vectors)
+    angles = [np.degrees(np.arctan2(v[0, 1], v[0, 0])) for v in seen]
+    assert angles == sorted(angles) and angles[1] > 0 and len(set(np.round(angles[:4]))) == 4
+    assert angles[-1] == angles[-2]
+    default = refine_references(tomogram, start, neighbours=3).vectors
+    np.testing.assert_array_equal(default, seen[7])
+
+
+def test_fewer_embeddings_than_neighbours() -> None:
+    tomogram = tomogram_of(on_circle(0, 30, 40))
+    refined = refine_references(tomogram, ReferenceEmbedding(on_circle(-5), ["a"]))
+    np.testing.assert_array_equal(refined.vectors, on_circle(30))
+
+
+def test_references_move_independently() -> None:
+    rng = np.random.default_rng(3)
+    vectors = rng.standard_normal((200, 6)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    tomogram = tomogram_of(vectors)
+    starts = rng.standard_normal((4, 6)).astype(np.float32)
+    together = refine_references(tomogram, ReferenceEmbedding(starts, list("abcd")), neighbours=20)
+    for number in range(4):
+        alone = ReferenceEmbedding(starts[number : number + 1], ["a"])
+        np.testing.assert_array_equal(
+            refine_references(tomogram, alone, neighbours=20).vectors[0], together.vectors[number]
+        )
+
+
+def test_nearest_equals_a_full_sort(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(similarity_module.blocks, "__defaults__", (7,))
+    rng = np.random.default_rng(2)
+    vectors, references = rng.standard_normal((100, 4)), rng.standard_normal((3, 4))
+    rows = nearest_embeddings(vectors, references, 12, DISTANCES["COSINE"])
+    order = np.argsort(-DISTANCES["COSINE"].similarity(vectors, references), axis=0)[:12].T
+    np.testing.assert_array_equal(np.sort(rows, axis=1), np.sort(order, axis=1))
+
+
+@pytest.mark.parametrize(("option", "value"), [("rounds", -1), ("neighbours", 1)])
+def test_options_out_of_range(option: str, value: int) -> None:
+    tomogram = tomogram_of(on_circle(0, 10))
+    with pytest.raises(InputError, match=f"{option}.*{value}"):
+        refine_references(tomogram, ReferenceEmbedding(on_circle(0), ["a"]), **{option: value})
+
+
+def test_same_refined_map_as_tomotwin(shared: Path) -> None:
+    folder = shared / "interop" / "pipeline"
+    tomogram = read_tomogram_embedding(folder / "clustered_embeddings.temb")
+    references = read_reference_embedding(folder / "clustered_refs.temb")
+    result = similarity_map(tomogram, refine_references(tomogram, references), progress=False)
+    expected = read_similarity_map(folder / "map_refined" / "map.tmap")
+    np.testing.assert_allclose(result.values, expected.values, atol=2e-3)
+    assert result.attributes["skip_refinement"] == expected.attributes["skip_refinement"]

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tomotwin_lib.suppression import cube_iou, suppress_overlapping
+
+
+def picks_of(*rows: tuple[float, float, float, float], width: int = 10) -> pd.DataFrame:
+    """Picks from rows of X, Y, Z and metric."""
+    frame = pd.DataFrame(rows, columns=["X", "Y", "Z", "metric_best"])
+    return frame.assign(width=width)
+
+
+def test_the_best_pick_survives() -> None:
+    # TomoTwin walks from the worst pick up and keeps 0.6 here.
+    kept = suppress_overlapping(picks_of((0, 0, 0, 0.6), (1, 0, 0, 0.9)))
+    assert kept["metric_best"].tolist() == [0.9]
+    assert kept["X"].tolist() == [1]
+
+
+def test_a_dropped_pick_drops_nobody() -> None:
+    # Each overlaps its neighbours only: 0.9 drops 0.8, which leaves 0.7 its place.
+    chain = picks_of((4, 0, 0, 0.7), (2, 0, 0, 0.8), (0, 0, 0, 0.9))
+    assert suppress_overlapping(chain)["metric_best"].tolist() == [0.9, 0.7]
+
+
+def test_the_limit_itself_is_no_overlap() -> None:
+    # A shift of a quarter of the edge gives an IoU of exactly 0.6.
+    assert len(suppress_overlapping(picks_of((0, 0, 0, 0.9), (2.5, 0, 0, 0.8)))) == 2
+    assert len(suppress_overlapping(picks_of((0, 0, 0, 0.9), (2.49, 0, 0, 0.8)))) == 1
+
+
+def test_order_attributes_and_empty() -> None:
+    picks = picks_of((0, 0, 0, 0.5), (50, 0, 0, 0.9), (90, 0, 0, 0.7))
+    picks.attrs["references"] = ["a.mrc"]
+    kept = suppress_overlapping(picks)
+    assert kept["metric_best"].tolist() == [0.9, 0.7, 0.5]
+    assert kept.index.tolist() == [0, 1, 2] and kept.attrs == {"references": ["a.mrc"]}
+    assert suppress_overlapping(picks.iloc[:0]).empty
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.2, 0.6])
+def test_equals_comparing_all_with_all(overlap: float) -> None:
+    rng = np.random.default_rng(4)
+    picks = pd.DataFrame(rng.uniform(0, 40, (400, 3)), columns=["X", "Y", "Z"]).astype(np.float32)
+    picks["metric_best"] = rng.permutation(400) / 400
+    picks["width"] = rng.integers(5, 15, 400)
+    survivors: list[pd.Series] = []
+    for _, pick in picks.sort_values("metric_best", ascending=False).iterrows():
+        if all(
+            cube_iou(pick[["X", "Y", "Z"]], pick["width"], other[["X", "Y", "Z"]], other["width"]) <= overlap
+            for other in survivors
+        ):
+            survivors.append(pick)
+    kept = suppress_overlapping(picks, overlap)
+    assert 10 < len(kept) < 390
+    np.testing.assert_array_equal(kept["metric_best"], [pick["metric_best"] for pick in survivors])

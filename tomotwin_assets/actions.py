@@ -1,0 +1,131 @@
+"""What the commands of ``tomotwin-platform`` do."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from tomotwin_assets import registration
+from tomotwin_assets.currency import Currency
+from tomotwin_assets.definitions import defs
+from tomotwin_assets.instance import HOME_VARIABLE, home, open_instance
+from tomotwin_assets.progress import console
+from tomotwin_assets.resources import DataFolder
+from tomotwin_assets.runner import Runner, overview
+from tomotwin_assets.settings import DATA_VARIABLE, project_folder, read_settings
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.files import ensure_writable_folder
+
+
+@contextmanager
+def _opened() -> Iterator[tuple[Currency, registration.Scan]]:
+    """The data folder with its instance, everything in it registered."""
+    settings = read_settings()
+    data = settings.data_folder()
+    folder = DataFolder(root=str(data))
+    with open_instance(data) as instance:
+        yield Currency(defs, instance, folder, settings), registration.register(folder, instance)
+
+
+def register() -> int:
+    """Register what is new in the data folder and say what there is."""
+    with _opened() as (currency, found):
+        _say_found(currency.folder.path, found)
+        return 0
+
+
+def run(models: Sequence[str] | None, tomograms: Sequence[str] | None, *, force: bool = False) -> int:
+    """Make what is not up to date; all models and tomograms where none is named."""
+    started = time.perf_counter()
+    with _opened() as (currency, found):
+        chosen_models = _chosen("--model", models, found.models)
+        chosen_tomograms = _chosen("--tomogram", tomograms, found.tomograms)
+        ensure_writable_folder(currency.folder.path / "products")
+        _say_found(currency.folder.path, found)
+        # Steps find the data folder as the UI's do: by the environment.
+        os.environ[DATA_VARIABLE] = str(currency.folder.path)
+        runner = Runner(currency, force)
+        success = runner.run(chosen_models, chosen_tomograms)
+        seconds = time.perf_counter() - started
+        console.print(
+            f"{runner.made} products made in {seconds:.0f} s, in {currency.folder.path / 'products'}"
+        )
+        if not success:
+            console.print(f"[red]{len(runner.failed)} products could not be made.[/]")
+        return 0 if success else 1
+
+
+def status() -> int:
+    """Show what is up to date, and the leaderboard."""
+    with _opened() as (currency, found):
+        _say_found(currency.folder.path, found)
+        table = Table("product", "up to date", "of")
+        for asset, (current, possible) in overview(currency, found.models, found.tomograms).items():
+            table.add_row(asset, str(current), str(possible))
+        console.print(table)
+        board = currency.folder.product("leaderboard")
+        if board.is_file():
+            show_table("Leaderboard", pd.read_csv(board))
+        return 0
+
+
+def ui(host: str, port: int) -> int:
+    """Replace this process by Dagster's web server and daemon."""
+    data = read_settings().data_folder()
+    os.environ[HOME_VARIABLE] = str(home(data))
+    os.environ[DATA_VARIABLE] = str(data)
+    workspace = project_folder() / "workspace.yaml"
+    target = ["-w", str(workspace)] if workspace.is_file() else ["-m", "tomotwin_assets.definitions"]
+    console.print(f"{data} on http://{host}:{port} (history in {os.environ[HOME_VARIABLE]}); Ctrl+C ends it")
+    arguments = [sys.executable, "-m", "dagster", "dev", *target, "-h", host, "-p", str(port)]
+    os.execv(sys.executable, arguments)
+
+
+def demo() -> int:
+    """Run the demo."""
+    from tomotwin_assets.demo import run_demo
+
+    return run_demo()
+
+
+def show_table(title: str, frame: pd.DataFrame) -> None:
+    """Print a frame, numbers with three decimals."""
+    table = Table(*frame.columns, title=title, title_justify="left")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
+    console.print(table)
+
+
+def _say_found(folder: Path, found: registration.Scan) -> None:
+    console.print(
+        f"[bold]{escape(str(folder))}[/]: "
+        f"{_list('model', found.models)}; {_list('tomogram', found.tomograms)}"
+    )
+    for problem in found.problems:
+        console.print(f"[yellow]{escape(str(problem))}[/]", soft_wrap=True)
+    for gone in found.gone:
+        console.print(f"[yellow]The file of {escape(gone)} is no longer there; its products are kept.[/]")
+
+
+def _list(noun: str, names: list[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{len(names)} {noun}{'' if len(names) == 1 else 's'} ({escape(', '.join(names[:most]))}{more})"
+
+
+def _chosen(option: str, wanted: Sequence[str] | None, there: list[str]) -> list[str]:
+    noun = option.removeprefix("--")
+    if not there:
+        raise InputError(
+            f"{noun}s/", f"there is no {noun}", f"Put at least one into {noun}s/ of the data folder"
+        )
+    if unknown := [name for name in wanted or () if name not in there]:
+        raise InputError(option, f"there is no {noun} {unknown[0]!r}", f"There are {', '.join(there)}")
+    return list(wanted) if wanted else there

@@ -1,0 +1,147 @@
+"""From files to vectors: references and tomograms as a network sees them."""
+
+import hashlib
+import time
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+
+from tomotwin_assets import metadata
+from tomotwin_assets.assets.sources import REFERENCES, TOMOGRAMS
+from tomotwin_assets.configs import EmbeddingConfig, recorded
+from tomotwin_assets.partitions import models, pairs, tomograms
+from tomotwin_assets.progress import show_bars
+from tomotwin_assets.resources import ComputeDevice, DataFolder
+from tomotwin_assets.values import ReferenceVolumes
+from tomotwin_lib.distances import distance_named
+from tomotwin_lib.embedding.preparation import require_usable
+from tomotwin_lib.embedding.subvolumes import embed_subvolumes
+from tomotwin_lib.embedding.tomograms import embed_tomogram
+from tomotwin_lib.figures import orthoslices_with_picks, subvolume_gallery
+from tomotwin_lib.files import sha256_of_file
+from tomotwin_lib.formats.volumes import Volume, find_volumes, read_subvolume, read_volume
+from tomotwin_lib.networks.checkpoint import load_network
+from tomotwin_lib.products import ReferenceEmbedding, TomogramEmbedding
+
+
+@dg.asset(partitions_def=tomograms, deps=[TOMOGRAMS], kinds={"mrc"})
+def tomogram(context: dg.AssetExecutionContext, data_folder: DataFolder) -> dg.MaterializeResult[Volume]:
+    """A tomogram whose header and voxels have been checked; the product is a record that points at it."""
+    volume = read_volume(data_folder.tomogram_file(context.partition_key))
+    statistics = require_usable(volume)
+    size = metadata.shape_text(volume.data.shape, volume.voxel_size_in_angstrom)
+    slices = orthoslices_with_picks(
+        volume.data, voxel_size_in_angstrom=volume.voxel_size_in_angstrom, title=context.partition_key
+    )
+    return dg.MaterializeResult(
+        value=volume,
+        metadata={
+            "summary": size,
+            "shape_zyx": str(tuple(int(edge) for edge in volume.data.shape)),
+            "voxel_size_in_angstrom": volume.voxel_size_in_angstrom or 0.0,
+            "voxel_type": str(volume.data.dtype),
+            "mean": statistics.mean,
+            "standard_deviation": statistics.deviation,
+            "tomogram_path": dg.MetadataValue.path(volume.path),
+            "tomogram_in_mb": round(volume.path.stat().st_size / 1e6, 3),
+            "slices": metadata.picture(slices),
+        },
+        data_version=dg.DataVersion(sha256_of_file(volume.path)),
+    )
+
+
+@dg.asset(deps=[REFERENCES], kinds={"mrc"})
+def reference_volumes(data_folder: DataFolder) -> dg.MaterializeResult[ReferenceVolumes]:
+    """The references and the box sizes of their particles, checked."""
+    paths = find_volumes([data_folder.references])
+    volumes = [(path.stem, read_subvolume(path)) for path in paths]
+    references = ReferenceVolumes(paths, data_folder.box_sizes())
+    return dg.MaterializeResult(
+        value=references,
+        metadata={
+            "summary": f"{len(paths)} references: {', '.join(name for name, _ in volumes)}",
+            "dagster/row_count": len(paths),
+            "references": metadata.table(
+                pd.DataFrame(
+                    {
+                        "reference": [path.name for path in paths],
+                        "shape": [metadata.shape_text(volume.shape) for _, volume in volumes],
+                    }
+                )
+            ),
+            "box_sizes_in_voxels": metadata.box_sizes(references.box_sizes),
+            "gallery": metadata.picture(subvolume_gallery(volumes)),
+            "folder": dg.MetadataValue.path(data_folder.references),
+        },
+        data_version=_version(references),
+    )
+
+
+@dg.asset(partitions_def=models, kinds={"pytorch"}, pool="gpu")
+def reference_embeddings(
+    trained_model: Path, reference_volumes: ReferenceVolumes, device: ComputeDevice
+) -> dg.MaterializeResult[ReferenceEmbedding]:
+    """The references as vectors, one a reference."""
+    started = time.perf_counter()
+    loaded = load_network(trained_model, device.name)
+    embedding = embed_subvolumes(loaded, reference_volumes.paths, progress=show_bars())
+    seconds = time.perf_counter() - started
+    alike = distance_named(loaded.distance).similarity(embedding.vectors, embedding.vectors)
+    names = [path.stem for path in reference_volumes.paths]
+    between = pd.DataFrame(alike, columns=names)
+    between.insert(0, "reference", names)
+    return dg.MaterializeResult(
+        value=embedding,
+        metadata={
+            "summary": f"{len(names)} references, {embedding.vectors.shape[1]} channels",
+            "dagster/row_count": len(names),
+            "channels": int(embedding.vectors.shape[1]),
+            "similarity_of_references": metadata.table(between),
+            "seconds": round(seconds, 2),
+            "device": device.name,
+            "model_md5": loaded.md5,
+        },
+    )
+
+
+@dg.asset(partitions_def=pairs, kinds={"pytorch"}, pool="gpu")
+def tomogram_embeddings(
+    config: EmbeddingConfig, tomogram: Volume, trained_model: Path, device: ComputeDevice
+) -> dg.MaterializeResult[TomogramEmbedding]:
+    """The tomogram as vectors, one for each position of a grid."""
+    loaded = load_network(trained_model, device.name)
+    started = time.perf_counter()
+    embedding = embed_tomogram(
+        loaded,
+        tomogram,
+        stride=config.stride,
+        padding=config.padding,
+        batch_size=config.batch_size,
+        device=device.name,
+        progress=show_bars(),
+    )
+    seconds = time.perf_counter() - started
+    positions, channels = embedding.vectors.shape
+    return dg.MaterializeResult(
+        value=embedding,
+        metadata={
+            "summary": f"{positions:,} positions every {config.stride} voxels, "
+            f"{positions / seconds:,.0f} a second",
+            "dagster/row_count": positions,
+            "channels": channels,
+            "grid_zyx": str(embedding.grid.shape),
+            "seconds": round(seconds, 2),
+            "positions_per_second": round(positions / seconds, 1),
+            "method": str(embedding.attributes.get("embedding_method", "")),
+            "device": device.name,
+            "model_md5": loaded.md5,
+            "settings": dg.MetadataValue.json(recorded(config)),
+        },
+    )
+
+
+def _version(references: ReferenceVolumes) -> dg.DataVersion:
+    """Changes with the content, the names or the box sizes of the references."""
+    parts = [f"{path.name} {sha256_of_file(path)}" for path in references.paths]
+    return dg.DataVersion(hashlib.sha256(repr((parts, references.box_sizes)).encode()).hexdigest())

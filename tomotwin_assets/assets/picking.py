@@ -1,0 +1,151 @@
+"""From vectors to coordinates: similarity maps, located picks, files for other programs."""
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+
+from tomotwin_assets import metadata
+from tomotwin_assets.configs import CoordinatesConfig, PickingConfig, SimilarityConfig, recorded
+from tomotwin_assets.partitions import pairs, split_key
+from tomotwin_assets.progress import show_bars
+from tomotwin_assets.resources import DataFolder
+from tomotwin_assets.values import ReferenceVolumes
+from tomotwin_lib.figures import orthoslices_with_picks, similarity_histogram, similarity_slices
+from tomotwin_lib.files import ensure_writable_folder
+from tomotwin_lib.formats.coordinates import write_coords, write_relion3_star
+from tomotwin_lib.formats.volumes import read_volume
+from tomotwin_lib.locating import locate
+from tomotwin_lib.picking import keep_picks
+from tomotwin_lib.products import ReferenceEmbedding, SimilarityMap, TomogramEmbedding
+from tomotwin_lib.refinement import refine_references
+from tomotwin_lib.similarity import similarity_map as compare
+
+COORDS, STAR = ".coords", "_relion3.star"
+
+
+@dg.asset(partitions_def=pairs, kinds={"numpy"})
+def similarity_map(
+    config: SimilarityConfig, tomogram_embeddings: TomogramEmbedding, reference_embeddings: ReferenceEmbedding
+) -> dg.MaterializeResult[SimilarityMap]:
+    """The similarity of every position of the tomogram to every reference; more is better."""
+    started = time.perf_counter()
+    references = reference_embeddings
+    if config.refine:
+        references = refine_references(tomogram_embeddings, references)
+    similarity = compare(tomogram_embeddings, references, progress=show_bars())
+    seconds = time.perf_counter() - started
+    highest = pd.DataFrame(
+        {
+            "reference": similarity.references,
+            "highest": similarity.values.max(axis=0).astype(float),
+            "mean": similarity.values.mean(axis=0).astype(float),
+        }
+    )
+    return dg.MaterializeResult(
+        value=similarity,
+        metadata={
+            "summary": f"{similarity.values.shape[0]:,} positions × {len(similarity.references)} references",
+            "dagster/row_count": len(similarity.values),
+            "references": len(similarity.references),
+            "seconds": round(seconds, 2),
+            "similarity_by_reference": metadata.table(highest),
+            "histogram": metadata.picture(similarity_histogram(similarity)),
+            "best_slices": metadata.picture(similarity_slices(similarity)),
+            "settings": dg.MetadataValue.json(recorded(config)),
+        },
+    )
+
+
+@dg.asset(partitions_def=pairs, kinds={"pandas"})
+def located_picks(
+    context: dg.AssetExecutionContext,
+    config: PickingConfig,
+    similarity_map: SimilarityMap,
+    reference_volumes: ReferenceVolumes,
+    data_folder: DataFolder,
+) -> dg.MaterializeResult[pd.DataFrame]:
+    """The particles: local maxima of the similarity, of which the best one stays where boxes overlap."""
+    model, tomogram = split_key(context.partition_key)
+    started = time.perf_counter()
+    picks = locate(
+        similarity_map,
+        tolerance=config.tolerance,
+        global_min=config.lowest_similarity,
+        box_sizes=reference_volumes.box_sizes,
+        overlap=config.overlap,
+        progress=show_bars(),
+    )
+    seconds = time.perf_counter() - started
+    numbers = _by_reference(picks)
+    found = sum(count > 0 for count in numbers.values())
+    volume = read_volume(data_folder.tomogram_file(tomogram))
+    slices = orthoslices_with_picks(
+        volume.data,
+        picks,
+        voxel_size_in_angstrom=volume.voxel_size_in_angstrom,
+        title=f"{tomogram}, picked with {model}",
+    )
+    return dg.MaterializeResult(
+        value=picks,
+        metadata={
+            "summary": f"{len(picks):,} picks of {found} kinds of particle",
+            "dagster/row_count": len(picks),
+            "picks_by_reference": metadata.counts(numbers, "reference", "picks"),
+            "picks_on_slices": metadata.picture(slices),
+            "box_sizes_in_voxels": metadata.box_sizes(reference_volumes.box_sizes),
+            "seconds": round(seconds, 2),
+            "settings": dg.MetadataValue.json(recorded(config)),
+        },
+    )
+
+
+@dg.asset(partitions_def=pairs, kinds={"file"})
+def picked_coordinates(
+    context: dg.AssetExecutionContext,
+    config: CoordinatesConfig,
+    located_picks: pd.DataFrame,
+    data_folder: DataFolder,
+) -> dg.MaterializeResult[None]:
+    """Coordinates of each kind of particle for other programs: `.coords`, and STAR for RELION and Warp.
+
+    One pair of files a reference in `products/picked_coordinates/<model>/<tomogram>/`, in voxels.
+    """
+    model, tomogram = split_key(context.partition_key)
+    file = data_folder.tomogram_file(tomogram)
+    picks = keep_picks(located_picks, minimum_metric=config.minimum_metric, minimum_size=config.minimum_size)
+    folder = ensure_writable_folder(data_folder.product("picked_coordinates", model, tomogram))
+    voxel_size = read_volume(file).voxel_size_in_angstrom
+    written = []
+    for index, reference in enumerate(located_picks.attrs["references"]):
+        particles = picks[picks["predicted_class"] == index]
+        # Named as TomoTwin's picking command names them: by the reference's file name without its ending.
+        coords, star = (folder / f"{Path(reference).stem}{suffix}" for suffix in (COORDS, STAR))
+        write_coords(coords, particles)
+        write_relion3_star(star, particles, file.name, voxel_size)
+        written += [coords, star]
+    for old in folder.iterdir():
+        # Files of a reference that is no longer there would pass for results of this run.
+        if old.name.endswith((COORDS, STAR)) and old not in written:
+            old.unlink()
+    return dg.MaterializeResult(
+        metadata={
+            "summary": f"{len(picks):,} of {len(located_picks):,} picks in {len(written)} files",
+            "dagster/row_count": len(picks),
+            "coordinates_by_reference": metadata.counts(
+                _by_reference(picks, located_picks.attrs["references"]), "reference", "coordinates"
+            ),
+            "path": dg.MetadataValue.path(folder),
+            "files": dg.MetadataValue.json([path.name for path in written]),
+            "settings": dg.MetadataValue.json(recorded(config)),
+        },
+    )
+
+
+def _by_reference(picks: pd.DataFrame, references: list[str] | None = None) -> dict[str, int]:
+    """Number of picks of each reference, those without any included."""
+    numbers = Counter(int(index) for index in picks["predicted_class"])
+    names = references if references is not None else picks.attrs["references"]
+    return {name: numbers.get(index, 0) for index, name in enumerate(names)}

@@ -1,0 +1,162 @@
+"""The settings of the steps, as the launchpad of the UI shows them.
+
+Defaults are those below unless ``tomotwin.toml`` has others, so that UI and shell start from the same ones.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, Optional, TypeVar
+
+import dagster as dg
+from pydantic import Field, ValidationError
+
+from tomotwin_assets.settings import FILE, Settings, read_settings
+from tomotwin_lib.errors import InputError
+
+C = TypeVar("C", bound=dg.Config)
+
+# Dagster reads annotations of configurations itself and knows Optional[...] in all versions.
+# ruff: noqa: UP045
+
+CONFIGS: dict[str, tuple[str, type[dg.Config]]] = {}
+"""Asset → (section of the settings file, class of its settings)."""
+
+
+def settings_of(asset: str, section: str) -> Callable[[type[C]], type[C]]:
+    """Class decorator: the settings of ``asset``, with the defaults that ``[section]`` of the files gives."""
+
+    def apply(config: type[C]) -> type[C]:
+        CONFIGS[asset] = (section, config)
+        given = resolve(asset, read_settings())
+        for name in type(given).model_fields:
+            config.model_fields[name].default = getattr(given, name)
+        config.model_rebuild(force=True)
+        return config
+
+    return apply
+
+
+def resolve(asset: str, settings: Settings) -> dg.Config:
+    """The settings that a run of ``asset`` has by default.
+
+    Raises
+    ------
+    InputError
+        If the settings file has an unknown name or a value out of range.
+    """
+    section, config = CONFIGS[asset]
+    given = settings.section(section)
+    if unknown := [name for name in given if name not in config.model_fields]:
+        raise InputError(
+            FILE,
+            f"[{section}] has unknown settings: {', '.join(unknown)}",
+            f"There are {', '.join(config.model_fields)}",
+        )
+    try:
+        return config(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InputError(FILE, f"[{section}] {name} is {first['input']!r}", first["msg"]) from error
+
+
+def recorded(config: dg.Config) -> dict[str, Any]:
+    """The settings as plain JSON, kept with the product that they made."""
+    return config.model_dump(mode="json")
+
+
+@settings_of("trained_model", "training")
+class TrainingConfig(dg.Config):
+    """How long to train and what to keep; how to train stands in the model's JSON file."""
+
+    epochs: int = Field(default=10, ge=1, description="Passes through the training subvolumes; 1 or more.")
+    max_minutes: Optional[float] = Field(
+        default=None,
+        gt=0,
+        description="Stop after this many minutes even if epochs are left. Empty: no limit.",
+    )
+    seed: int = Field(default=0, ge=0, description="Of weights, batches and augmentation.")
+    keep: Literal["best_f1", "best_loss", "final"] = Field(
+        default="best_f1",
+        description="The network to keep: best validation F1, lowest validation loss, or the last.",
+    )
+    resume: bool = Field(
+        default=False,
+        description="Go on from latest.pth of an interrupted training of this model, if there is one.",
+    )
+
+
+@settings_of("tomogram_embeddings", "embedding")
+class EmbeddingConfig(dg.Config):
+    """How densely a tomogram is embedded."""
+
+    stride: int = Field(
+        default=2,
+        ge=1,
+        description="Distance of neighbouring windows, in voxels. 2 is as dense as TomoTwin's default.",
+    )
+    batch_size: int = Field(
+        default=64, ge=1, description="Windows in a batch, for networks that are evaluated window by window."
+    )
+    padding: bool = Field(
+        default=True,
+        description="Reflect the tomogram at its borders, so that particles there are found as well.",
+    )
+
+
+@settings_of("similarity_map", "similarity")
+class SimilarityConfig(dg.Config):
+    """Whether references are first moved towards what the tomogram holds."""
+
+    refine: bool = Field(
+        default=False,
+        description="Move each reference to the centre of the embeddings nearest to it, in up to 7 rounds.",
+    )
+
+
+@settings_of("located_picks", "picking")
+class PickingConfig(dg.Config):
+    """What counts as a particle."""
+
+    lowest_similarity: float = Field(
+        default=0.5,
+        ge=-1,
+        le=1,
+        description="A pick's similarity to its reference is at least this; -1 to 1.",
+    )
+    tolerance: float = Field(
+        default=0.2, gt=0, description="A pick's region reaches down to its maximum minus this similarity."
+    )
+    overlap: float = Field(
+        default=0.6,
+        gt=0,
+        le=1,
+        description="Of two picks whose boxes' IoU exceeds this, the better one stays.",
+    )
+
+
+@settings_of("picked_coordinates", "coordinates")
+class CoordinatesConfig(dg.Config):
+    """Which of the located picks are written for other programs."""
+
+    minimum_metric: Optional[float] = Field(
+        default=None,
+        ge=-1,
+        description="Leave out picks that are not more similar than this. Empty: keep all.",
+    )
+    minimum_size: Optional[int] = Field(
+        default=None,
+        ge=0,
+        description="Leave out picks whose region has no more positions than this. Empty: keep all.",
+    )
+
+
+@settings_of("evaluation_report", "evaluation")
+class EvaluationConfig(dg.Config):
+    """How picks are compared with ground truth."""
+
+    fbeta: float = Field(
+        default=1.0, gt=0, description="Above 1 recall weighs more, below 1 precision; 1 is F1."
+    )
+    optimise_step: float = Field(
+        default=0.05, gt=0, le=0.5, description="Step of the similarity thresholds that the best case tries."
+    )

@@ -1,0 +1,95 @@
+"""Which products are up to date: the rule of ``make``, told by Dagster's record of events.
+
+A product is current if its file is there, it was made with the settings that would be used now, and nothing
+it is made from has been made or changed since.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import dagster as dg
+
+from tomotwin_assets.assets.sources import MODELS
+from tomotwin_assets.configs import CONFIGS, recorded, resolve
+from tomotwin_assets.partitions import pairs, split_key
+from tomotwin_assets.resources import DataFolder
+from tomotwin_assets.settings import Settings
+
+
+@dataclass(frozen=True)
+class Made:
+    """The latest making of a product: its number in the record of events, and the settings used."""
+
+    number: int
+    settings: object
+
+
+@dataclass
+class Currency:
+    """Answers for one data folder, one instance and the settings as they are now."""
+
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+    folder: DataFolder
+    settings: Settings
+
+    @cached_property
+    def parents(self) -> dict[str, set[str]]:
+        """Asset → the assets it is made from."""
+        return {
+            spec.key.to_user_string(): {dep.asset_key.to_user_string() for dep in spec.deps}
+            for spec in self.definitions.resolve_all_asset_specs()
+        }
+
+    @cached_property
+    def partitioned(self) -> dict[str, dg.PartitionsDefinition | None]:
+        """Asset → its partitions."""
+        return {
+            spec.key.to_user_string(): spec.partitions_def
+            for spec in self.definitions.resolve_all_asset_specs()
+        }
+
+    def why_not(self, asset: str, key: str | None) -> str | None:
+        """Why a product has to be made (again), in a few words; ``None`` if it is current."""
+        made = self._made(asset, key)
+        if made is None:
+            return "not made yet"
+        if not self.folder.product(asset, *(split_key(key) if key else ())).exists():
+            return "its file is gone"
+        if asset in CONFIGS and made.settings != recorded(resolve(asset, self.settings)):
+            return "its settings have changed"
+        for parent in sorted(self.needs(asset, key)):
+            latest = self._made(parent, self._parent_key(parent, asset, key))
+            if latest is not None and latest.number > made.number:
+                return f"{parent} is newer"
+        return None
+
+    def needs(self, asset: str, key: str | None) -> set[str]:
+        """What a product is made from."""
+        parents = self.parents[asset]
+        if asset == "trained_model" and key is not None and self.folder.model_file(key).suffix == ".pth":
+            return parents & {MODELS}  # an imported network has nothing to do with the subvolumes
+        return parents
+
+    def _parent_key(self, parent: str, asset: str, key: str | None) -> str | None:
+        """The parent's partition that belongs to ``key``; ``None`` where it has none, or all count."""
+        partitions = self.partitioned[parent]
+        if partitions is None or key is None:
+            return None
+        if partitions == self.partitioned[asset] or not isinstance(key, dg.MultiPartitionKey):
+            return key
+        dimension = next(d.name for d in pairs.partitions_defs if d.partitions_def == partitions)
+        return key.keys_by_dimension[dimension]
+
+    def _made(self, asset: str, key: str | None) -> Made | None:
+        wanted = dg.AssetRecordsFilter(
+            asset_key=dg.AssetKey(asset), asset_partitions=None if key is None else [key]
+        )
+        records = self.instance.fetch_materializations(wanted, limit=1).records
+        if not records:
+            return None
+        event = records[0].asset_materialization
+        settings = event.metadata.get("settings") if event is not None else None
+        return Made(records[0].storage_id, settings.value if settings is not None else None)

@@ -1,0 +1,36 @@
+"""Everything that Dagster loads: ``dagster dev -m tomotwin_assets.definitions``."""
+
+from typing import Any
+
+import dagster as dg
+
+from tomotwin_assets import jobs, progress, sensors
+from tomotwin_assets.assets import embeddings, evaluation, picking, sources, training
+from tomotwin_assets.io_managers import ProductStore
+from tomotwin_assets.resources import ComputeDevice, DataFolder
+
+OWNERS = ["team:picking"]
+
+_assets: list[Any] = [
+    *(folder.replace_attributes(group_name="sources") for folder in sources.folders),
+    *dg.load_assets_from_modules([training], group_name="training"),
+    *dg.load_assets_from_modules([embeddings], group_name="embedding"),
+    *dg.load_assets_from_modules([picking], group_name="picking"),
+    *dg.load_assets_from_modules([evaluation], group_name="evaluation"),
+]
+_data_folder = DataFolder()
+
+defs = dg.Definitions(
+    # What holds for all of them is said once.
+    assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=OWNERS), _assets),
+    jobs=[*jobs.asset_jobs, jobs.register_data_folder],
+    sensors=[sensors.new_data],
+    resources={
+        "data_folder": _data_folder,
+        "device": ComputeDevice(),
+        "io_manager": ProductStore(data_folder=_data_folder),
+    },
+    loggers={"console": dg.colored_console_logger, progress.NAME: progress.shell_logger},
+    # Work is parallel over partitions, each of which is a run of its own; inside one, a step needs the last.
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,115 @@
+"""The demo: from nothing to scored picks, on simulated data, through the real assets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.markup import escape
+
+from tomotwin_assets import actions
+from tomotwin_assets.progress import console
+from tomotwin_assets.resources import DataFolder
+from tomotwin_assets.settings import DATA_VARIABLE, DEMO, FILE, project_folder
+from tomotwin_assets.values import read_report
+from tomotwin_lib.files import atomic_path
+from tomotwin_lib.simulation.dataset import SimulatedDataset, simulate_dataset
+
+MODEL = "small"
+CONFIGURATION: dict[str, Any] = {
+    "identifier": "FullyConvolutional",
+    "network_config": {"width": 12},
+    "train_config": {
+        "loss": "SupConLoss",
+        "learning_rate": 2e-3,
+        "optimizer": "AdamW",
+        "schedule": "cosine",
+        "batchsize": 40,
+        "samples_per_class": 8,
+        "off_centre": 0.3,
+        "background": 0.2,
+        "aug_gain": 0.3,
+        "aug_offset": 0.3,
+    },
+    "distance": "COSINE",
+    "window_size": 37,
+}
+"""Small enough to be trained on two cores in the time that a demo may take."""
+
+SETTINGS = """\
+# Settings of the demo's steps; see the README for the others.
+[training]
+epochs = 40
+max_minutes = 4.0
+"""
+
+DATASET: dict[str, Any] = {"seed": 0}
+"""Arguments of the simulator; see :func:`tomotwin_lib.simulation.dataset.simulate_dataset`."""
+
+
+def run_demo() -> int:
+    """Simulate the data set, or take the one that is there; run the graph over it; show the scores."""
+    folder = project_folder() / DEMO
+    dataset = prepare(folder)
+    os.environ[DATA_VARIABLE] = str(folder)
+    code = actions.run(None, None)
+    if code == 0:
+        show(DataFolder(root=str(folder)), dataset)
+    return code
+
+
+def prepare(folder: Path) -> SimulatedDataset:
+    """Simulate the data set unless it is there, with the model and the settings of the demo."""
+    dataset = simulate_dataset(folder, **DATASET, model_name=MODEL, model_configuration=CONFIGURATION)
+    console.print(f"Simulated data: {escape(str(folder))}{' (there already)' if dataset.reused else ''}")
+    if not (folder / FILE).exists():
+        with atomic_path(folder / FILE) as temporary:
+            temporary.write_text(SETTINGS, encoding="utf-8")
+    return dataset
+
+
+def show(folder: DataFolder, dataset: SimulatedDataset) -> None:
+    """Print the scores of each kind of particle, where everything lies, and what to do next."""
+    for file in dataset.tomograms:
+        path = folder.product("evaluation_report", MODEL, file.stem)
+        report = read_report(path)
+        scores = pd.DataFrame(report.best_case)
+        columns = [
+            name for name in ("reference", "F1", "Recall", "Precision", "TP", "FP", "FN") if name in scores
+        ]
+        actions.show_table(
+            f"{MODEL} on {file.stem}, thresholds at their best (IoU above 0.6)", scores[columns]
+        )
+        console.print(
+            f"mean F1 [bold]{report.mean('F1', best_case=True):.3f}[/] at the best thresholds, "
+            f"{report.mean('F1', best_case=False):.3f} of all picks as located\n"
+        )
+        picks = folder.product("located_picks", MODEL, file.stem)
+        _lines(
+            [
+                ("picks", picks),
+                ("coordinates", folder.product("picked_coordinates", MODEL, file.stem)),
+                ("report", path),
+            ]
+        )
+        truth = dataset.folder / "ground_truth" / f"{file.stem}.txt"
+        console.print(
+            "The same scores again, from the files:\n"
+            f"  tomotwin evaluate positions -p {_short(truth)} -l {_short(picks)} "
+            f"-s {_short(dataset.box_sizes)} --optim"
+            "\nLook at it all, with pictures and lineage:\n  make ui    (or: tomotwin-platform ui)",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+def _lines(entries: list[tuple[str, Path]]) -> None:
+    for name, path in entries:
+        console.print(f"{name:<12} {escape(_short(path))}", soft_wrap=True)
+
+
+def _short(path: Path) -> str:
+    """Relative to where the user is, if it is below."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,119 @@
+"""Where products lie on disk, and in which format.
+
+Each is one file under ``products/<asset>/<model>/<tomogram>``, in the formats of the ecosystem: what a step
+wrote, TomoTwin and ``pandas.read_pickle`` open.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from tomotwin_assets.metadata import file_metadata
+from tomotwin_assets.partitions import split_key
+from tomotwin_assets.resources import DataFolder
+from tomotwin_assets.values import ReferenceVolumes, TrainingData, read_json, read_report, write_json
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.files import atomic_path
+from tomotwin_lib.formats import frames
+from tomotwin_lib.formats.volumes import Volume, read_volume
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How the value of an asset is written to, and read from, its path in the data folder."""
+
+    write: Callable[[DataFolder, Path, Any], None]
+    read: Callable[[DataFolder, Path], Any]
+
+
+def _frame(write: Callable[..., None], read: Callable[..., Any]) -> _Format:
+    return _Format(lambda folder, path, value: write(path, value), lambda folder, path: read(path))
+
+
+def _write_checkpoint(folder: DataFolder, path: Path, checkpoint: Path) -> None:
+    if checkpoint != path:
+        with atomic_path(path) as temporary:
+            shutil.copyfile(checkpoint, temporary)
+
+
+def _write_tomogram(folder: DataFolder, path: Path, volume: Volume) -> None:
+    # Tomograms are large and the user's own: the product is a record that points at the checked file.
+    record = {
+        "path": folder.relative(volume.path),
+        "shape_zyx": list(volume.data.shape),
+        "voxel_size_in_angstrom": volume.voxel_size_in_angstrom,
+    }
+    write_json(path, record)
+
+
+def _read_tomogram(folder: DataFolder, path: Path) -> Volume:
+    return read_volume(folder.path / str(read_json(path)["path"]))
+
+
+def _write_references(folder: DataFolder, path: Path, references: ReferenceVolumes) -> None:
+    names = [folder.relative(reference) for reference in references.paths]
+    write_json(path, {"paths": names, "box_sizes": references.box_sizes})
+
+
+def _read_references(folder: DataFolder, path: Path) -> ReferenceVolumes:
+    record = read_json(path)
+    return ReferenceVolumes([folder.path / name for name in record["paths"]], record["box_sizes"])
+
+
+def _write_leaderboard(folder: DataFolder, path: Path, leaderboard: pd.DataFrame) -> None:
+    with atomic_path(path) as temporary:
+        leaderboard.to_csv(temporary, index=False)
+
+
+FORMATS = {
+    "training_data": _Format(
+        lambda folder, path, value: write_json(path, asdict(value)),
+        lambda folder, path: TrainingData(**read_json(path)),
+    ),
+    "trained_model": _Format(_write_checkpoint, lambda folder, path: path),
+    "tomogram": _Format(_write_tomogram, _read_tomogram),
+    "reference_volumes": _Format(_write_references, _read_references),
+    "reference_embeddings": _frame(frames.write_reference_embedding, frames.read_reference_embedding),
+    "tomogram_embeddings": _frame(frames.write_tomogram_embedding, frames.read_tomogram_embedding),
+    "similarity_map": _frame(frames.write_similarity_map, frames.read_similarity_map),
+    "located_picks": _frame(frames.write_picks, frames.read_picks),
+    "evaluation_report": _Format(
+        lambda folder, path, value: write_json(path, asdict(value)), lambda folder, path: read_report(path)
+    ),
+    "leaderboard": _Format(_write_leaderboard, lambda folder, path: pd.read_csv(path)),
+}
+
+
+class ProductStore(dg.ConfigurableIOManager):
+    """Writes and reads the value of each asset at its place in the data folder."""
+
+    data_folder: dg.ResourceDependency[DataFolder]
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Write a product, whole or not at all, and record where it lies."""
+        asset = context.asset_key.to_user_string()
+        keys = split_key(context.asset_partition_key) if context.has_asset_partitions else ()
+        path = self.data_folder.product(asset, *keys)
+        FORMATS[asset].write(self.data_folder, path, obj)
+        context.add_output_metadata(file_metadata(path))
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Read a product.
+
+        Raises
+        ------
+        InputError
+            If it has not been made yet.
+        """
+        asset = context.asset_key.to_user_string()
+        keys = split_key(context.asset_partition_key) if context.has_asset_partitions else ()
+        path = self.data_folder.product(asset, *keys)
+        if not path.is_file():
+            name = " of ".join([asset, " on ".join(keys)] if keys else [asset])
+            raise InputError(path, f"{name} has not been made yet", f"Materialise {asset} first")
+        return FORMATS[asset].read(self.data_folder, path)

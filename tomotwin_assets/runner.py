@@ -1,0 +1,158 @@
+"""Runs the graph from the shell: stage by stage, partition by partition, only what is not up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
+from rich.markup import escape
+
+from tomotwin_assets import progress
+from tomotwin_assets.configs import CONFIGS, recorded, resolve
+from tomotwin_assets.currency import Currency
+from tomotwin_assets.definitions import defs
+from tomotwin_assets.instance import SHELL_TAG
+from tomotwin_assets.partitions import pair_key, split_key
+from tomotwin_assets.stages import CHECK, COMPARE, PICK, PREPARE, STAGES, TRAIN, Stage
+from tomotwin_lib.errors import InputError
+
+
+def job(name: str) -> dg.JobDefinition:
+    """A job by its name; Dagster rebuilds the job of a run from this function."""
+    return defs.resolve_job_def(name)
+
+
+@dataclass
+class Runner:
+    """Makes products and remembers what could not be made.
+
+    Attributes
+    ----------
+    force : make everything that is asked for, up to date or not.
+    failed : (asset, partition) of what failed.
+    """
+
+    currency: Currency
+    force: bool = False
+    failed: set[tuple[str, str | None]] = field(default_factory=set)
+    made: int = 0
+
+    def run(self, models: Iterable[str], tomograms: Iterable[str]) -> bool:
+        """Make all products of the given models and tomograms; whether all succeeded."""
+        models, tomograms = list(models), list(tomograms)
+        pairs = [pair_key(model, tomogram) for tomogram in tomograms for model in models]
+        self._stage(PREPARE, None, leave_out=set() if self._trains(models) else {"training_data"})
+        for tomogram in tomograms:
+            self._stage(CHECK, tomogram)
+        for model in models:
+            self._stage(TRAIN, model)
+        for pair in pairs:
+            self._stage(PICK, pair)
+        self._stage(COMPARE, None)
+        return not self.failed
+
+    def _trains(self, models: list[str]) -> bool:
+        return any(self.currency.folder.model_file(model).suffix == ".json" for model in models)
+
+    def _stage(self, stage: Stage, key: str | None, leave_out: set[str] | None = None) -> None:
+        """Make what is not current of one stage, for one partition, in one run."""
+        todo: list[str] = []
+        for asset in (asset for asset in stage.assets if asset not in (leave_out or ())):
+            parents = self.currency.needs(asset, key)
+            if blocked := sorted(parent for parent in parents if self._has_failed(parent, key)):
+                self.failed.add((asset, key))
+                reason = f"left out: {blocked[0]} could not be made"
+                progress.line("[yellow]–[/]", asset, progress.partition_text(key), reason)
+            elif self.force or parents & set(todo) or self.currency.why_not(asset, key) is not None:
+                todo.append(asset)
+            else:
+                progress.line("[dim]·[/]", asset, progress.partition_text(key), "[dim]up to date[/]")
+        if todo:
+            self._execute(stage, key, todo)
+
+    def _has_failed(self, parent: str, key: str | None) -> bool:
+        if parent == "evaluation_report" and key is None:
+            return False  # the leaderboard gathers those that there are
+        keys: set[str | None] = {None, key, *(split_key(key) if key is not None else ())}
+        return any((parent, candidate) in self.failed for candidate in keys)
+
+    def _execute(self, stage: Stage, key: str | None, assets: list[str]) -> None:
+        tags = {SHELL_TAG: "true"}
+        definition = job(stage.job)
+        if key is not None:
+            tags |= definition.get_tags_for_partition_key(key, None)
+        result = dg.execute_job(
+            dg.build_reconstructable_job(__name__, "job", reconstructable_args=(stage.job,)),
+            instance=self.currency.instance,
+            run_config=self._run_config(assets),
+            tags=tags,
+            asset_selection=[dg.AssetKey(asset) for asset in assets],
+        )
+        finished = {event.step_key for event in result.all_events if event.is_step_success}
+        self.made += len(finished)
+        for event in result.all_events:
+            if event.is_step_failure and event.step_key is not None:
+                reason = explain(event.step_failure_data.error)
+                progress.line(
+                    "[red]✗[/]", event.step_key, progress.partition_text(key), f"[red]{escape(reason)}[/]"
+                )
+        for asset in assets:
+            if asset not in finished:
+                self.failed.add((asset, key))
+        if not result.success and finished == set(assets):  # failed outside the steps
+            failure = next(event for event in result.all_events if event.is_job_failure)
+            progress.console.print(f"[red]{escape(failure.message or 'the run failed')}[/]")
+            self.failed.add((assets[0], key))
+
+    def _run_config(self, assets: list[str]) -> dict[str, Any]:
+        ops = {
+            asset: {"config": recorded(resolve(asset, self.currency.settings))}
+            for asset in assets
+            if asset in CONFIGS
+        }
+        return {"ops": ops, "loggers": {progress.NAME: {}}}
+
+
+def explain(error: SerializableErrorInfo | None) -> str:
+    """One line that says why a step failed: the message for the user where there is one."""
+    chain = []
+    while error is not None:
+        chain.append(error)
+        error = error.cause
+    for link in chain:
+        if link.cls_name == InputError.__name__:
+            return _message(link)
+    return (
+        f"{_message(chain[-1])} (the traceback is in the run's log: tomotwin-platform ui)"
+        if chain
+        else "failed"
+    )
+
+
+def _message(link: SerializableErrorInfo) -> str:
+    text = link.message.strip()
+    return text.partition(": ")[2] if link.cls_name == InputError.__name__ else text.splitlines()[0]
+
+
+def overview(
+    currency: Currency, models: Iterable[str], tomograms: Iterable[str]
+) -> dict[str, tuple[int, int]]:
+    """Asset → (products up to date, products there could be), for the given models and tomograms."""
+    models, tomograms = list(models), list(tomograms)
+    trains = any(currency.folder.model_file(model).suffix == ".json" for model in models)
+    keys: dict[Stage, list[str | None]] = {
+        PREPARE: [None],
+        CHECK: [*tomograms],
+        TRAIN: [*models],
+        PICK: [pair_key(model, tomogram) for model in models for tomogram in tomograms],
+        COMPARE: [None],
+    }
+    return {
+        asset: (sum(currency.why_not(asset, key) is None for key in keys[stage]), len(keys[stage]))
+        for stage in STAGES
+        for asset in stage.assets
+        if trains or asset != "training_data"
+    }

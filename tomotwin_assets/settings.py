@@ -1,0 +1,119 @@
+"""What a user can set without code: two environment variables, or a small file ``tomotwin.toml``.
+
+::
+
+    data = "/cryo/apoferritin"      # or the environment variable TOMOTWIN_DATA
+    device = "auto"                 # or TOMOTWIN_DEVICE: auto, cpu, cuda, cuda:1
+
+    [training]                      # sections hold new defaults for the steps' settings
+    epochs = 40
+
+    [picking]
+    lowest_similarity = 0.6
+
+The file lies in the folder that the platform is started from (or above it). A second one may lie in the data
+folder and travel with the data; the first one wins where both say something.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tomotwin_lib.errors import InputError
+
+FILE = "tomotwin.toml"
+DATA_VARIABLE = "TOMOTWIN_DATA"
+DEVICE_VARIABLE = "TOMOTWIN_DEVICE"
+DEMO = Path("data") / "demo"
+SECTIONS = ("training", "embedding", "similarity", "picking", "coordinates", "evaluation")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is set: the data folder (``None`` where nothing says), the device, and the steps' settings."""
+
+    data: Path | None
+    device: str
+    sections: dict[str, dict[str, Any]]
+
+    def section(self, name: str) -> dict[str, Any]:
+        """The settings of one section, empty where the files have none."""
+        return self.sections.get(name, {})
+
+    def data_folder(self) -> Path:
+        """The data folder.
+
+        Raises
+        ------
+        InputError
+            If none is set, or the one that is set does not exist.
+        """
+        if self.data is None:
+            raise InputError(
+                DATA_VARIABLE,
+                "no data folder is set and there is no ./data/demo",
+                f'Set {DATA_VARIABLE}=/path/to/data, write data = "/path/to/data" into {FILE}, or run the demo',
+            )
+        if not self.data.is_dir():
+            raise InputError(
+                self.data, "the data folder does not exist", f"Correct {DATA_VARIABLE} or {FILE}"
+            )
+        return self.data
+
+
+def project_folder() -> Path:
+    """Where the platform is started from: the nearest folder upwards with a settings file or workspace."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / FILE).is_file() or (folder / "workspace.yaml").is_file():
+            return folder
+    return here
+
+
+def read_settings() -> Settings:
+    """Read the environment and the settings files as they are now.
+
+    Raises
+    ------
+    InputError
+        If a settings file is no TOML or holds something unknown.
+    """
+    project = project_folder()
+    own = _read_file(project / FILE)
+    data = _data_folder(project, own)
+    beside_data = _read_file(data / FILE) if data is not None and data != project else {}
+    sections = {
+        name: {**beside_data.get(name, {}), **own.get(name, {})}
+        for name in SECTIONS
+        if name in own or name in beside_data
+    }
+    device = os.environ.get(DEVICE_VARIABLE) or own.get("device") or beside_data.get("device") or "auto"
+    return Settings(data, str(device), sections)
+
+
+def _data_folder(project: Path, own: dict[str, Any]) -> Path | None:
+    if variable := os.environ.get(DATA_VARIABLE):
+        return Path(variable).expanduser().resolve()
+    if "data" in own:
+        return (project / Path(str(own["data"])).expanduser()).resolve()
+    demo = project / DEMO
+    return demo.resolve() if demo.is_dir() else None
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"the settings cannot be read ({error})", "Correct the file") from error
+    known = ("data", "device", *SECTIONS)
+    if unknown := [key for key in content if key not in known]:
+        raise InputError(path, f"unknown settings: {', '.join(unknown)}", f"There are {', '.join(known)}")
+    if loose := [name for name in SECTIONS if name in content and not isinstance(content[name], dict)]:
+        raise InputError(path, f"{loose[0]!r} is no section", f"Write [{loose[0]}] and its settings below")
+    return content

@@ -1,0 +1,179 @@
+"""``tomotwin embed tomogram|subvolumes`` and ``tomotwin_embed.py``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tomotwin_lib.cli.output import report_paths, say
+from tomotwin_lib.cli.parsing import add_device, add_progress
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.files import ensure_writable_folder
+
+if TYPE_CHECKING:
+    from tomotwin_lib.formats.volumes import Volume
+
+SUMMARY = "Embed tomograms, or subvolumes such as references, with a trained network."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands and their options."""
+    modes = parser.add_subparsers(title="what to embed", metavar="tomogram|subvolumes", required=True)
+    tomogram = modes.add_parser(
+        "tomogram",
+        help="embed every position of a tomogram",
+        description="Embed the window of 37³ voxels around every position of one or several tomograms. "
+        "Writes <tomogram>_embeddings.temb for each.",
+    )
+    _add_common(
+        tomogram, batch_size=64, volumes="tomograms (protein dark): MRC files, or folders that hold some"
+    )
+    tomogram.add_argument(
+        "-s", "--stride", type=int, nargs="+", default=[2], metavar="N",
+        help="distance of neighbouring positions in voxels: one number, or three for x, y and z",
+    )  # fmt: skip
+    tomogram.add_argument(
+        "-z", "--zrange", type=int, nargs=2, metavar=("LO", "HI"),
+        help="embed positions with LO ≤ z < HI only, in voxels (default: the whole tomogram)",
+    )  # fmt: skip
+    tomogram.add_argument(
+        "--mask", metavar="MRC", help="embed only where this volume of the tomogram's shape is not zero"
+    )
+    tomogram.add_argument(
+        "-d", "--distribution_mode", type=int, choices=(0, 1), default=1,
+        help="for TomoTwin's command lines: both mean one process on the device of --device here",
+    )  # fmt: skip
+    tomogram.add_argument(
+        "--no-padding", dest="padding", action="store_false", default=True,
+        help="do not continue the tomogram by reflection: no positions within 18 voxels of its border",
+    )  # fmt: skip
+    tomogram.add_argument(
+        "--method", choices=("auto", "dense", "windows"), default="auto",
+        help="dense: the network over the whole volume at once, much faster but for fully convolutional "
+        "networks only; windows: window by window; auto: dense where possible; the result is the same",
+    )  # fmt: skip
+    add_device(tomogram)
+    add_progress(tomogram)
+    tomogram.set_defaults(run=run_tomogram)
+
+    subvolumes = modes.add_parser(
+        "subvolumes",
+        help="embed subvolumes, such as references",
+        description="Embed subvolumes of exactly 37³ voxels, protein bright. Writes embeddings.temb.",
+    )
+    _add_common(subvolumes, batch_size=128, volumes="MRC files and folders that hold some")
+    add_device(subvolumes)
+    add_progress(subvolumes)
+    subvolumes.set_defaults(run=run_subvolumes)
+
+
+def run_tomogram(args: argparse.Namespace) -> None:
+    """Embed one tomogram after the other; everything is checked before the first."""
+    folder = ensure_writable_folder(args.outpath)
+    stride = _stride(args.stride)
+    from tomotwin_lib.embedding.grids import checked_stride, masked_sites, window_grid
+    from tomotwin_lib.embedding.tomograms import embed_tomogram
+    from tomotwin_lib.formats.frames import write_tomogram_embedding
+    from tomotwin_lib.formats.volumes import find_volumes, read_volume
+    from tomotwin_lib.networks.checkpoint import load_network
+
+    checked_stride(stride)
+    volumes = [read_volume(path) for path in find_volumes(args.volumes)]
+    outputs = _output_files(folder, volumes)
+    mask = read_volume(args.mask) if args.mask is not None else None
+    z_range = (args.zrange[0], args.zrange[1]) if args.zrange is not None else None
+    loaded = load_network(args.modelpth, args.device)
+    for volume in volumes:
+        shape = volume.data.shape
+        grid = window_grid(shape, stride, loaded.window_size, args.padding, z_range, volume.path)
+        if mask is not None:
+            masked_sites(mask, grid, shape, volume.path)
+    for volume, output in zip(volumes, outputs, strict=True):
+        embedding = embed_tomogram(
+            loaded,
+            volume,
+            stride=stride,
+            padding=args.padding,
+            z_range=z_range,
+            mask=mask,
+            batch_size=args.batchsize,
+            method=args.method,
+            device=args.device,
+            progress=args.progress,
+        )
+        write_tomogram_embedding(output, embedding)
+        way = embedding.attributes.get("embedding_method", args.method)
+        say(f"{volume.path.name}: {len(embedding.vectors):,} positions embedded ({way})")
+        report_paths([output])
+
+
+def run_subvolumes(args: argparse.Namespace) -> None:
+    """Embed subvolumes into one file."""
+    folder = ensure_writable_folder(args.outpath)
+    from tomotwin_lib.embedding.subvolumes import embed_subvolumes
+    from tomotwin_lib.formats.frames import write_reference_embedding
+    from tomotwin_lib.formats.volumes import find_volumes, read_volume
+    from tomotwin_lib.networks.checkpoint import load_network
+
+    paths = find_volumes(args.volumes)
+    for path in paths:
+        read_volume(path)
+    loaded = load_network(args.modelpth, args.device)
+    embedding = embed_subvolumes(loaded, paths, batch_size=args.batchsize, progress=args.progress)
+    output = folder / "embeddings.temb"
+    write_reference_embedding(output, embedding)
+    say(f"{len(embedding.paths):,} subvolumes embedded")
+    report_paths([output])
+
+
+def _add_common(parser: argparse.ArgumentParser, *, batch_size: int, volumes: str) -> None:
+    parser.add_argument(
+        "-m", "--modelpth", required=True, metavar="PTH", help="checkpoint of a trained network"
+    )
+    parser.add_argument("-v", "--volumes", required=True, nargs="+", metavar="PATH", help=volumes)
+    parser.add_argument("-o", "--outpath", required=True, metavar="FOLDER", help="folder for the result")
+    parser.add_argument(
+        "-b",
+        "--batchsize",
+        type=int,
+        default=batch_size,
+        metavar="N",
+        help="windows in one pass of the network",
+    )
+
+
+def _stride(values: Sequence[int]) -> int | tuple[int, int, int]:
+    """The stride as the library takes it: axes in the order z, y, x."""
+    if len(values) == 1:
+        return values[0]
+    if len(values) != 3:
+        raise InputError(
+            "-s/--stride",
+            f"{len(values)} numbers were given ({' '.join(map(str, values))})",
+            "Give one, or x y z",
+        )
+    x, y, z = values
+    return z, y, x
+
+
+def _output_files(folder: Path, volumes: Sequence[Volume]) -> list[Path]:
+    """The file for each tomogram.
+
+    Raises
+    ------
+    InputError
+        If two tomograms would share one.
+    """
+    owners: dict[Path, Path] = {}
+    for volume in volumes:
+        output = folder / f"{volume.path.stem}_embeddings.temb"
+        if output in owners:
+            raise InputError(
+                volume.path,
+                f"its result would overwrite that of {owners[output]}",
+                "Embed them into two folders",
+            )
+        owners[output] = volume.path
+    return list(owners)

@@ -1,0 +1,104 @@
+"""``tomotwin evaluate positions`` and ``tomotwin_scripts_evaluate.py``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tomotwin_lib.cli.output import number, print_table, report_paths, warn
+from tomotwin_lib.cli.parsing import add_box_sizes
+from tomotwin_lib.files import ensure_writable_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUMMARY = "Score picks against particles whose positions are known."
+_SHARES = ("F1", "Recall", "Precision", "TruePositiveRate")
+_COUNTS = ("TP", "FP", "FN", "O_MIN_SIZE", "O_MAX_SIZE")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand and its options."""
+    modes = parser.add_subparsers(title="what to score", metavar="positions", required=True)
+    positions = modes.add_parser(
+        "positions",
+        help="located picks against ground truth positions",
+        description="Score the picks of each reference against the particles of its class: found is a "
+        "particle whose box a pick's box overlaps with an intersection over union above 0.6. Writes "
+        "evaluation.txt and evaluation_dict.json, with --optim evaluation_optim.txt and "
+        "evaluation_optim_dict.json.",
+    )
+    positions.add_argument(
+        "-p", "--positions", required=True, metavar="TXT",
+        help="ground truth: lines of class X Y Z, in voxels; angles behind them are not used",
+    )  # fmt: skip
+    positions.add_argument("-l", "--locate", required=True, metavar="TLOC", help="located.tloc")
+    add_box_sizes(positions, "-s", "--size", required_for="by which picks and particles overlap")
+    positions.add_argument(
+        "--fbeta", type=float, default=1.0, metavar="B", help="weight of recall relative to precision in F1"
+    )
+    positions.add_argument(
+        "--optim", action="store_true",
+        help="choose, for each reference, the limits of similarity and size that score best on these very "
+        "data: a best case",
+    )  # fmt: skip
+    positions.add_argument(
+        "--stepsize_optim_similarity", type=float, default=0.05, metavar="STEP",
+        help="distance of the limits of similarity that --optim tries",
+    )  # fmt: skip
+    positions.add_argument(
+        "-o", "--output", metavar="FOLDER", help="folder for the results (default: that of the .tloc)"
+    )
+    positions.add_argument("--png", action="store_true", help="also draw the scores: evaluation[_optim].png")
+    positions.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluate."""
+    folder = Path(args.output) if args.output is not None else Path(args.locate).parent
+    if args.output is not None or folder.is_dir():
+        ensure_writable_folder(folder)
+    from tomotwin_lib.evaluation import evaluate_positions, write_evaluation
+    from tomotwin_lib.formats.frames import read_picks
+    from tomotwin_lib.formats.ground_truth import read_box_sizes, read_particle_positions
+
+    box_sizes = read_box_sizes(args.size)
+    truth = read_particle_positions(args.positions)
+    picks = read_picks(args.locate)
+    scores = evaluate_positions(
+        picks,
+        truth,
+        box_sizes,
+        fbeta=args.fbeta,
+        optimise=args.optim,
+        step=args.stepsize_optim_similarity,
+    )
+    outputs = [*write_evaluation(folder, scores, optimised=args.optim)]
+    title = "Best case: limits chosen on these very data" if args.optim else "Scores"
+    if args.png:
+        from tomotwin_lib.figures import save_figure, score_bars
+
+        outputs.append(save_figure(outputs[0].with_suffix(".png"), score_bars(scores, title)))
+    _print_scores(title, scores)
+    report_paths(outputs)
+
+
+def _print_scores(title: str, scores: pd.DataFrame) -> None:
+    """The table, a row with the means, and what was left out."""
+    columns = [column for column in scores.columns if column not in ("reference", "class")]
+    header = ("reference", "class", *(column.replace("TruePositiveRate", "TPR") for column in columns))
+    rows = [
+        (str(row["reference"]), str(row["class"]), *(_cell(column, row[column]) for column in columns))
+        for _, row in scores.iterrows()
+    ]
+    means = ("mean", "", *(number(float(scores[name].mean())) if name in _SHARES else "" for name in columns))
+    print_table(title, header, rows, means)
+    if missing := scores.attrs.get("without_truth"):
+        warn(f"not scored, the ground truth holds nothing of their class: {', '.join(missing)}")
+    if missing := scores.attrs.get("without_reference"):
+        warn(f"particles that no reference looks for: {', '.join(missing)}")
+
+
+def _cell(column: str, value: float) -> str:
+    return number(int(value)) if column in _COUNTS else number(float(value))

@@ -1,0 +1,116 @@
+"""``tomotwin locate findmax`` and ``tomotwin_locate.py``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tomotwin_lib.cli.output import file_stems, print_table, report_paths
+from tomotwin_lib.cli.parsing import add_box_sizes, add_progress
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.files import ensure_writable_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tomotwin_lib.products import SimilarityMap
+
+SUMMARY = "Find particles in a similarity map."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand and its options."""
+    modes = parser.add_subparsers(title="how to locate", metavar="findmax", required=True)
+    findmax = modes.add_parser(
+        "findmax",
+        help="at the maxima of the similarity",
+        description="Find the maxima of the similarity to each reference and the region that belongs to "
+        "each, and of overlapping ones keep the best. Writes located.tloc.",
+    )
+    findmax.add_argument("-m", "--map", required=True, metavar="TMAP", help="map.tmap")
+    findmax.add_argument("-o", "--output", required=True, metavar="FOLDER", help="folder for the results")
+    findmax.add_argument(
+        "-t", "--tolerance", type=float, default=0.2, metavar="T",
+        help="how far below its maximum a region may reach, in units of similarity",
+    )  # fmt: skip
+    add_box_sizes(findmax, "-b", "--boxsize", required_for="within which a second pick is suppressed")
+    findmax.add_argument(
+        "-g", "--global_min", type=float, default=0.5, metavar="MIN", help="lowest similarity of a maximum"
+    )
+    findmax.add_argument(
+        "--processes", type=int, default=4, metavar="N",
+        help="for TomoTwin's command lines: one process does the work here, whatever the number",
+    )  # fmt: skip
+    findmax.add_argument(
+        "--write_heatmaps", action="store_true",
+        help="also write the similarity to each reference as <reference>.mrc, of the tomogram's shape",
+    )  # fmt: skip
+    findmax.add_argument(
+        "--png", action="store_true", help="also draw similarity_histogram.png and similarity_slices.png"
+    )
+    add_progress(findmax)
+    findmax.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Locate."""
+    folder = ensure_writable_folder(args.output)
+    if args.processes < 1:
+        raise InputError("--processes", f"{args.processes} is no number of processes", "Give 1 or more")
+    from tomotwin_lib.boxes import box_size_of
+    from tomotwin_lib.formats.frames import read_similarity_map, write_picks
+    from tomotwin_lib.formats.ground_truth import read_box_sizes
+    from tomotwin_lib.locating import locate
+
+    box_sizes = read_box_sizes(args.boxsize)
+    similarity = read_similarity_map(args.map)
+    for reference in similarity.references:
+        box_size_of(reference, box_sizes)
+    picks = locate(
+        similarity,
+        tolerance=args.tolerance,
+        global_min=args.global_min,
+        box_sizes=box_sizes,
+        progress=args.progress,
+    )
+    outputs = [folder / "located.tloc"]
+    write_picks(outputs[0], picks)
+    if args.write_heatmaps:
+        outputs += _write_heatmaps(folder, similarity)
+    if args.png:
+        outputs += _draw(folder, similarity, args.global_min)
+    _print_counts(picks)
+    report_paths(outputs)
+
+
+def _write_heatmaps(folder: Path, similarity: SimilarityMap) -> list[Path]:
+    from tomotwin_lib.cli.tomogram import find_tomogram
+    from tomotwin_lib.formats.volumes import write_volume
+    from tomotwin_lib.heatmaps import heatmap
+
+    tomogram = find_tomogram(similarity.attributes)
+    voxel_size = tomogram.voxel_size_in_angstrom if tomogram is not None else None
+    outputs = [folder / f"{stem}.mrc" for stem in file_stems(similarity.references)]
+    for index, output in enumerate(outputs):
+        write_volume(output, heatmap(similarity, index), voxel_size)
+    return outputs
+
+
+def _draw(folder: Path, similarity: SimilarityMap, global_min: float) -> list[Path]:
+    from tomotwin_lib.figures import save_figure, similarity_histogram, similarity_slices
+
+    return [
+        save_figure(folder / "similarity_histogram.png", similarity_histogram(similarity, global_min)),
+        save_figure(folder / "similarity_slices.png", similarity_slices(similarity)),
+    ]
+
+
+def _print_counts(picks: pd.DataFrame) -> None:
+    rows = []
+    for index, name in enumerate(picks.attrs["references"]):
+        metrics = picks.loc[picks["predicted_class"] == index, "metric_best"]
+        best, median = (f"{metrics.max():.3f}", f"{metrics.median():.3f}") if len(metrics) else ("–", "–")
+        rows.append((name, f"{len(metrics):,}", best, median))
+    footer = ("all", f"{len(picks):,}", "", "")
+    print_table("Picks", ("reference", "picks", "best similarity", "median similarity"), rows, footer)

@@ -1,0 +1,57 @@
+"""``tomotwin map distance`` and ``tomotwin_map.py``."""
+
+from __future__ import annotations
+
+import argparse
+
+from tomotwin_lib.cli.output import report_paths, say
+from tomotwin_lib.cli.parsing import add_progress
+from tomotwin_lib.files import ensure_writable_folder
+
+SUMMARY = "Compare an embedded tomogram with embedded references."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand and its options."""
+    modes = parser.add_subparsers(title="how to compare", metavar="distance", required=True)
+    distance = modes.add_parser(
+        "distance",
+        help="similarity of every position to every reference",
+        description="Compute the similarity of every embedded position to every reference, by the distance "
+        "that the network was trained with. Writes map.tmap.",
+    )
+    distance.add_argument(
+        "-r", "--references", required=True, metavar="TEMB", help="embeddings.temb of the references"
+    )
+    distance.add_argument("-v", "--volumes", required=True, metavar="TEMB", help="<tomogram>_embeddings.temb")
+    distance.add_argument(
+        "--refine", action="store_true",
+        help="first replace each reference, in up to 7 rounds, by the middle of the 500 positions most "
+        "similar to it",
+    )  # fmt: skip
+    distance.add_argument("-o", "--output", required=True, metavar="FOLDER", help="folder for the result")
+    add_progress(distance)
+    distance.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Map."""
+    folder = ensure_writable_folder(args.output)
+    from tomotwin_lib.formats.frames import (
+        read_reference_embedding,
+        read_tomogram_embedding,
+        write_similarity_map,
+    )
+    from tomotwin_lib.refinement import refine_references
+    from tomotwin_lib.similarity import check_same_network, similarity_map
+
+    references = read_reference_embedding(args.references)
+    tomogram = read_tomogram_embedding(args.volumes)
+    check_same_network(tomogram, references)
+    if args.refine:
+        references = refine_references(tomogram, references)
+    similarity = similarity_map(tomogram, references, progress=args.progress)
+    output = folder / "map.tmap"
+    write_similarity_map(output, similarity)
+    say(f"{len(similarity.values):,} positions compared with {len(similarity.references)} references")
+    report_paths([output])

@@ -1,0 +1,69 @@
+"""How all commands parse their arguments and lay out their help. Imports nothing slow."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn
+
+from rich_argparse import RichHelpFormatter
+
+from tomotwin_lib.errors import InputError
+
+
+class CommandFormatter(RichHelpFormatter):
+    """Help in colour that says the default of every option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help
+        silent = action.default in (None, True, False, argparse.SUPPRESS) or not action.option_strings
+        if text is None or silent or "(default" in text:
+            return text
+        default = action.default
+        shown = " ".join(map(str, default)) if isinstance(default, list | tuple) else "%(default)s"
+        return f"{text} (default: {shown})"
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, like those of the commands themselves."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", CommandFormatter)
+        super().__init__(**options)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        raise InputError(self.prog, message, f"`{self.prog} --help` shows the options")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Where the network is evaluated."""
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="auto (a GPU if there is one), cpu, cuda or cuda:<number>",
+    )
+
+
+def add_progress(parser: argparse.ArgumentParser) -> None:
+    """The switch that silences progress bars; ``args.progress`` says whether to show them."""
+    parser.add_argument(
+        "--no-progress", dest="progress", action="store_false", default=True, help="show no progress bars"
+    )
+
+
+def add_box_sizes(parser: argparse.ArgumentParser, *flags: str, required_for: str) -> None:
+    """Box sizes as one number or a file."""
+    parser.add_argument(
+        *flags,
+        default="37",
+        metavar="SIZE",
+        help=f"edge of the particle's box in voxels, {required_for}: a number for all, or a JSON file "
+        'from name to size such as {"1bxn": 19}',
+    )

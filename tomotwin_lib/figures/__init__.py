@@ -1,0 +1,25 @@
+"""Pictures that answer "is this right?": picks on slices, similarity, training curves, scores.
+
+Every function returns a :class:`matplotlib.figure.Figure` made without pyplot, so that nothing leaks and
+threads do not disturb each other. Write one with :func:`save_figure`, or embed it with :func:`png_bytes`.
+"""
+
+from __future__ import annotations
+
+from tomotwin_lib.figures.charts import leaderboard_bars, score_bars, similarity_histogram, training_curve
+from tomotwin_lib.figures.galleries import similarity_slices, subvolume_gallery
+from tomotwin_lib.figures.picks import orthoslices_with_picks
+from tomotwin_lib.figures.style import PALETTE, png_bytes, save_figure
+
+__all__ = [
+    "PALETTE",
+    "leaderboard_bars",
+    "orthoslices_with_picks",
+    "png_bytes",
+    "save_figure",
+    "score_bars",
+    "similarity_histogram",
+    "similarity_slices",
+    "subvolume_gallery",
+    "training_curve",
+]

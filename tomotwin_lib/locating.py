@@ -1,0 +1,238 @@
+"""Particles are where the similarity map has a peak that stands out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from tqdm import tqdm
+
+from tomotwin_lib.basins import Basins, find_basins
+from tomotwin_lib.boxes import box_size_of
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.products import FloatArray, SimilarityMap
+from tomotwin_lib.suppression import suppress_overlapping
+
+
+@dataclass(frozen=True)
+class Maxima:
+    """Peaks of a volume, the highest first.
+
+    Attributes
+    ----------
+    positions : (peak, 3) mean position of each peak's region, columns z y x, in voxels of the volume.
+    sizes : (peak,) number of voxels of the region.
+    values : (peak,) value of the peak.
+    """
+
+    positions: npt.NDArray[np.float64]
+    sizes: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def locate(
+    similarity: SimilarityMap,
+    *,
+    tolerance: float = 0.2,
+    global_min: float = 0.5,
+    box_sizes: int | Mapping[str, int] = 37,
+    overlap: float = 0.6,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Pick the particles that a similarity map shows.
+
+    Each reference is located by itself: its maxima (:func:`find_maxima`), of which the best survives where
+    their cubes overlap (:func:`~tomotwin_lib.suppression.suppress_overlapping`).
+
+    Parameters
+    ----------
+    similarity : the map.
+    tolerance, global_min : see :func:`find_maxima`.
+    box_sizes : edge length of the particles' cubes in voxels of the tomogram: one for all, or by file name or
+        label of the reference.
+    overlap : intersection over union of two cubes above which they are the same particle.
+    progress : whether to show a progress bar.
+
+    Returns
+    -------
+    One row a pick, reference after reference, the best pick first. Columns X, Y, Z (voxels of the tomogram),
+    size (voxels of the map), metric_best, predicted_class (number of the reference), width, height, depth
+    (voxels of the tomogram). The attributes are the map's, with the names of the ``references``.
+
+    Raises
+    ------
+    InputError
+        If a reference has no box size or an option is out of range.
+    """
+    if not 0 <= overlap <= 1:
+        raise InputError("overlap", f"{overlap} is no intersection over union", "Give a number from 0 to 1")
+    sizes = [box_size_of(name, box_sizes) for name in similarity.references]
+    picks = []
+    for number, box_size in enumerate(tqdm(sizes, desc="Locate", unit="reference", disable=not progress)):
+        maxima = find_maxima(similarity.volume(number), tolerance, global_min)
+        positions = np.asarray(similarity.grid.origin) + maxima.positions * similarity.grid.stride
+        found = pd.DataFrame(
+            {
+                "X": positions[:, 2].astype(np.float32),
+                "Y": positions[:, 1].astype(np.float32),
+                "Z": positions[:, 0].astype(np.float32),
+                "size": maxima.sizes,
+                "metric_best": maxima.values,
+                "predicted_class": number,
+                "width": box_size,
+                "height": box_size,
+                "depth": box_size,
+            }
+        )
+        picks.append(suppress_overlapping(found, overlap))
+    if not picks:
+        raise InputError(
+            "similarity map", "it has no reference", "Map the tomogram with at least one reference"
+        )
+    table = pd.concat(picks, ignore_index=True)
+    table.attrs.update(similarity.attributes)
+    table.attrs["references"] = list(similarity.references)
+    return table
+
+
+def find_maxima(volume: FloatArray, tolerance: float = 0.2, global_min: float = 0.5) -> Maxima:
+    """Local maxima that stand out of their surroundings, with the regions that belong to them.
+
+    The region of a maximum is the connected part (26 neighbours) of the volume around it that is no more than
+    ``tolerance`` lower. The maximum counts if it is higher than ``global_min`` and its region
+
+    - holds no higher value and no maximum that counts already (of equals that share a region, one counts),
+    - has more than one voxel.
+
+    Where the volume ends nothing tells a maximum from a slope: a maximum on one of the six faces, alone or
+    with a plateau of equal values, does not count, though it still overrules lower ones. The voxels on the
+    twelve edges are left out altogether, as are voxels that are not finite. (An axis of one or two voxels has
+    no inside and counts as having no faces.) Same regions as TomoTwin's, without its block seams: time grows
+    with the voxels above ``global_min - tolerance``, whatever the number of maxima.
+
+    Parameters
+    ----------
+    volume : (z, y, x).
+    tolerance : how far below its maximum a region reaches, in units of the volume.
+    global_min : what a maximum must exceed.
+
+    Raises
+    ------
+    InputError
+        If the tolerance is negative or either number is not finite.
+    """
+    if not (np.isfinite(tolerance) and tolerance >= 0):
+        raise InputError("tolerance", f"{tolerance} is not a number of 0 or more", "Give 0.2, for example")
+    if not np.isfinite(global_min):
+        raise InputError("global_min", f"{global_min} is not a finite number", "Give 0.5, for example")
+    volume = np.ascontiguousarray(volume, dtype=np.float32)
+    ends = _ends_met(volume.shape)
+    # Computed as the thresholds of the regions are, so that no region loses a voxel to rounding.
+    counted = np.isfinite(volume) & (volume >= np.float64(global_min) - tolerance) & (ends < 2)
+    basins = find_basins(volume, counted, tolerance)
+    region, overruled = _merge(basins, tolerance)
+
+    heights = basins.heights.astype(np.float64)
+    tops = np.full(region.max(initial=-1) + 1, -np.inf)
+    np.maximum.at(tops, region, heights)
+    # A region counts through any of its highest plateaus that lies inside the volume.
+    candidate = (heights == tops[region]) & ~_on_face(basins, ends.ravel()[basins.voxels] > 0)
+    counts = np.zeros(len(tops), dtype=bool)
+    counts[region[candidate]] = True
+    counts[region[overruled & (heights == tops[region])]] = False
+    counts &= tops > global_min
+    # Highest first; of equals the one whose peak comes first in the volume.
+    highest = np.flatnonzero(heights == tops[region])[::-1]
+    first = np.empty(len(tops), dtype=np.int64)
+    first[region[highest]] = highest
+    order = np.lexsort((first, -tops))
+    return _measure(basins, region, np.where(counts, tops - tolerance, np.inf), order, volume.shape)
+
+
+def _ends_met(shape: tuple[int, ...]) -> npt.NDArray[np.int8]:
+    """For each voxel the number of axes along which it is the first or the last: 1 on faces, 2 on edges."""
+    met = np.zeros(shape, dtype=np.int8)
+    for axis, length in enumerate(shape):
+        if length > 2:
+            ends = np.moveaxis(met, axis, 0)
+            ends[[0, -1]] += 1
+    return met
+
+
+def _merge(basins: Basins, tolerance: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Join the basins of each region.
+
+    Walks from the highest pass down. What a pass joins has one highest peak; the pass belongs to that peak's
+    region if it is within the tolerance below. The lower of the two peaks that meet is overruled by the
+    higher if the pass lies within *its* region.
+
+    Returns
+    -------
+    Number of the region of each basin, and whether the basin's peak was overruled by a higher one.
+    """
+    heights = basins.heights.astype(np.float64)
+    overruled = np.zeros(len(heights), dtype=bool)
+    within = np.zeros(len(basins.links), dtype=bool)
+    highest = list(range(len(heights)))  # Union-find: each basin points towards the highest that it joined.
+    height_of = heights.tolist()
+    rows = zip(basins.links.tolist(), basins.passes.astype(np.float64).tolist(), strict=True)
+    for row, ((a, b), level) in enumerate(rows):
+        while highest[a] != a:
+            highest[a] = a = highest[highest[a]]
+        while highest[b] != b:
+            highest[b] = b = highest[highest[b]]
+        if height_of[a] < height_of[b]:
+            a, b = b, a
+        within[row] = level >= height_of[a] - tolerance
+        overruled[b] = height_of[b] < height_of[a] and level >= height_of[b] - tolerance
+        highest[b] = a
+    return _components(len(heights), basins.links[within]), overruled
+
+
+def _on_face(basins: Basins, on_face: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Whether each basin's peak, or the plateau that it is part of, touches a face of the volume."""
+    top = basins.values == basins.heights[basins.basin]
+    touches = np.zeros(len(basins.peaks), dtype=bool)
+    touches[basins.basin[top & on_face]] = True
+    level = (basins.passes[:, None] == basins.heights[basins.links]).all(axis=1)
+    plateau = _components(len(touches), basins.links[level])
+    touching = np.zeros(plateau.max(initial=-1) + 1, dtype=bool)
+    touching[plateau[touches]] = True
+    return touching[plateau]
+
+
+def _components(count: int, links: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    if not count:
+        return np.empty(0, dtype=np.int64)
+    graph = coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(count, count)).tocsr()
+    return connected_components(graph, directed=False)[1].astype(np.int64)
+
+
+def _measure(
+    basins: Basins,
+    region: npt.NDArray[np.int64],  # (basin,)
+    thresholds: npt.NDArray[np.float64],  # (region,)
+    order: npt.NDArray[np.int64],  # (region,)
+    shape: tuple[int, ...],
+) -> Maxima:
+    """Size, mean position and peak of the regions' voxels above the thresholds, in the given order."""
+    of_voxel = region[basins.basin]
+    members = np.flatnonzero(basins.values >= thresholds[of_voxel])
+    of_voxel = of_voxel[members]
+    sizes = np.bincount(of_voxel, minlength=len(order))
+    values = np.full(len(order), -np.inf, dtype=np.float32)
+    np.maximum.at(values, of_voxel, basins.values[members])
+    kept = order[sizes[order] > 1]
+    positions = np.empty((len(kept), 3))
+    for axis, index in enumerate(np.unravel_index(basins.voxels[members], shape)):
+        sums = np.bincount(of_voxel, weights=index, minlength=len(order))
+        positions[:, axis] = sums[kept] / sizes[kept]
+    return Maxima(positions, sizes[kept], values[kept])

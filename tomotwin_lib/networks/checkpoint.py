@@ -1,0 +1,166 @@
+"""Checkpoints (``.pth``): a network's weights with what is needed to build it again and to go on training."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tomotwin_lib.devices import resolve_device
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.files import atomic_path, md5_of_file
+from tomotwin_lib.networks.base import EmbeddingNetwork
+from tomotwin_lib.networks.registry import build_network
+
+# What TomoTwin's checkpoints hold beside tensors and plain types: scores saved as NumPy scalars.
+_SCALARS = ("float16", "float32", "float64", "int32", "int64", "bool")
+_ALLOWED: list[Any] = [
+    np.dtype,
+    np.ndarray,
+    *(type(np.dtype(name)) for name in _SCALARS),
+    # The function that rebuilds a scalar, under the name that NumPy 1 gave its module and the one of NumPy 2.
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
+    (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+    (np._core.multiarray._reconstruct, "numpy._core.multiarray._reconstruct"),
+]
+_REQUIRED = ("model_state_dict", "tomotwin_config")
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A trained network, ready to embed.
+
+    Attributes
+    ----------
+    network : in evaluation mode, on its device.
+    configuration : ``tomotwin_config`` of the checkpoint.
+    path, md5 : the file it came from and its MD5.
+    """
+
+    network: EmbeddingNetwork
+    configuration: dict[str, Any]
+    path: Path
+    md5: str
+
+    @property
+    def window_size(self) -> int:
+        """Edge of the window, in voxels."""
+        return self.network.window_size
+
+    @property
+    def distance(self) -> str:
+        """Name of the distance that the network was trained with."""
+        return str(self.configuration.get("distance", "COSINE"))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.network.parameters()).device
+
+    def lineage(self) -> dict[str, Any]:
+        """What products record about the network that made them."""
+        return {"modelpth": str(self.path), "modelmd5": self.md5, "tomotwin_config": self.configuration}
+
+
+def load_network(path: str | Path, device: str | torch.device = "auto") -> LoadedNetwork:
+    """Load a network for embedding.
+
+    Raises
+    ------
+    InputError
+        If the file is no checkpoint, names an unknown network, or its weights do not fit the network.
+    """
+    path = Path(path)
+    checkpoint = load_checkpoint(path)
+    configuration = dict(checkpoint["tomotwin_config"])
+    network = build_network(configuration, str(path))
+    load_weights(network, checkpoint["model_state_dict"], path)
+    network.requires_grad_(False).eval().to(resolve_device(device))
+    return LoadedNetwork(network, configuration, path, md5_of_file(path))
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint into memory without executing what its pickle asks for.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, asks for something that is not on the allow-list, or lacks a key.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(path, "there is no such checkpoint", "Check the path")
+    try:
+        with torch.serialization.safe_globals(_ALLOWED):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if "Unsupported" not in str(error) else _forbidden(str(error))
+        raise InputError(
+            path, f"not a checkpoint that can be read safely ({reason})", "Give a .pth file written by a training run"
+        ) from error
+    missing = [key for key in _REQUIRED if not isinstance(checkpoint, Mapping) or key not in checkpoint]
+    if missing:
+        raise InputError(path, f"the checkpoint lacks {', '.join(missing)}", "Give a file written by a training run")
+    return dict(checkpoint)
+
+
+def load_weights(network: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Copy weights into a network, with or without the ``module.`` prefix of data-parallel training.
+
+    Raises
+    ------
+    InputError
+        If names or shapes do not fit the network.
+    """
+    plain = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    try:
+        network.load_state_dict(plain)
+    except RuntimeError as error:
+        detail = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
+        raise InputError(
+            path, f"the weights do not fit the network of its configuration ({detail})", "Use an intact checkpoint"
+        ) from error
+
+
+def save_checkpoint(
+    path: str | Path,
+    network: nn.Module,
+    configuration: Mapping[str, Any],
+    *,
+    epoch: int,
+    loss: float,
+    best_loss: float,
+    best_f1: float,
+    training_state: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint with TomoTwin's keys and plain types only, whole or not at all.
+
+    Parameters
+    ----------
+    training_state : more entries, needed to go on training (``optimizer_state_dict``, …).
+    """
+    content = {
+        "model_state_dict": network.state_dict(),
+        "tomotwin_config": dict(configuration),
+        "epoch": int(epoch),
+        "loss": float(loss),
+        "best_loss": float(best_loss),
+        "best_f1": float(best_f1),
+        **(training_state or {}),
+    }
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def _forbidden(message: str) -> str:
+    """Name what a refused pickle asked for, out of PyTorch's long message."""
+    start = message.find("GLOBAL ")
+    return "it asks for " + message[start + 7 :].split(" ")[0] if start >= 0 else message.splitlines()[0]

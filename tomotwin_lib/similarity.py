@@ -1,0 +1,110 @@
+"""The similarity of every embedded position of a tomogram to every reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from tqdm import tqdm
+
+from tomotwin_lib.distances import Distance, distance_named
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.products import ReferenceEmbedding, SimilarityMap, TomogramEmbedding
+
+_BLOCK = 1 << 17  # vectors compared at a time: 16 MiB of 32 channels
+
+
+def similarity_map(
+    tomogram: TomogramEmbedding, references: ReferenceEmbedding, *, progress: bool = True
+) -> SimilarityMap:
+    """Compare every embedded position with every reference.
+
+    The distance is the one that the network was trained with, as its configuration says.
+
+    Parameters
+    ----------
+    tomogram : embedding of the tomogram.
+    references : embeddings of the references, by the same network.
+    progress : whether to show a progress bar.
+
+    Returns
+    -------
+    The map; its attributes are the tomogram's, with the names of the ``references`` and with
+    ``skip_refinement``, which says that they are as the network gave them.
+
+    Raises
+    ------
+    InputError
+        If another network made the references, or one with another number of channels.
+    """
+    check_same_network(tomogram, references)
+    distance = distance_of(references)
+    values = np.empty((len(tomogram.vectors), len(references.vectors)), dtype=np.float32)
+    with tqdm(total=len(values), desc="Map", unit="position", unit_scale=True, disable=not progress) as bar:
+        for block in blocks(len(values)):
+            values[block] = distance.similarity(tomogram.vectors[block], references.vectors)
+            bar.update(block.stop - block.start)
+    return SimilarityMap(
+        values=values,
+        references=references.names,
+        grid=tomogram.grid,
+        sites=tomogram.sites,
+        attributes={
+            **tomogram.attributes,
+            "references": references.names,
+            "skip_refinement": not references.attributes.get("refined", False),
+        },
+    )
+
+
+def check_same_network(tomogram: TomogramEmbedding, references: ReferenceEmbedding) -> None:
+    """Make sure that the embeddings can be compared.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to compare, the checkpoints' fingerprints differ, or the channels do.
+    """
+    source = f"references for {tomogram.attributes.get('filepath', 'the tomogram')}"
+    theirs, ours = references.attributes, tomogram.attributes
+    if not len(references.vectors):
+        raise InputError(source, "there is no reference", "Embed at least one reference subvolume")
+    if not len(tomogram.vectors):
+        raise InputError(
+            source, "the tomogram has no embedded position", "Embed it with a larger mask or range"
+        )
+    md5s = theirs.get("modelmd5"), ours.get("modelmd5")
+    # A file that does not tell its network's fingerprint can only be held to the number of channels.
+    if all(md5s) and md5s[0] != md5s[1]:
+        raise InputError(
+            source,
+            f"they were embedded with {theirs.get('modelpth', 'a network')} (MD5 {md5s[0]}), "
+            f"the tomogram with {ours.get('modelpth', 'a network')} (MD5 {md5s[1]})",
+            "Embed both with the same network",
+        )
+    channels = references.vectors.shape[1], tomogram.vectors.shape[1]
+    if channels[0] != channels[1]:
+        raise InputError(
+            source,
+            f"they have {channels[0]} channels, the tomogram's embedding has {channels[1]}",
+            "Embed both with the same network",
+        )
+
+
+def distance_of(references: ReferenceEmbedding) -> Distance:
+    """The distance that the references' network was trained with; cosine where its configuration is unknown.
+
+    Raises
+    ------
+    InputError
+        If the configuration names a distance that there is not.
+    """
+    configuration = references.attributes.get("tomotwin_config") or {}
+    source = str(references.attributes.get("modelpth", "tomotwin_config"))
+    return distance_named(configuration.get("distance", "COSINE"), source)
+
+
+def blocks(count: int, size: int = _BLOCK) -> Iterator[slice]:
+    """Slices that cut ``count`` rows into pieces of at most ``size``."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))

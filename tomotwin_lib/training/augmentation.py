@@ -1,0 +1,113 @@
+"""What a batch goes through before the network sees it, on the device and without a loop over samples."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional
+
+from tomotwin_lib.training.settings import TrainSettings
+
+# The four rotations that leave a missing wedge about one axis where it is, as which axes they reverse.
+_HALF_TURNS = torch.tensor([[0, 0, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1]], dtype=torch.bool)
+
+
+def augment(volumes: torch.Tensor, settings: TrainSettings, generator: torch.Generator) -> torch.Tensor:
+    """Positives: the same particles seen a little differently.
+
+    Parameters
+    ----------
+    volumes : (b, 1, d, h, w), standardised, on the CPU or a GPU.
+    generator : of the CPU; all randomness comes from it.
+
+    Returns
+    -------
+    (b, 1, d, h, w)
+    """
+    reach = settings.aug_train_shift_distance
+    shifts = torch.randint(-reach, reach + 1, (len(volumes), 3), generator=generator)
+    return _distort(_turn_and_shift(volumes, shifts, settings, generator), settings, generator)
+
+
+def off_centre_negatives(volumes: torch.Tensor, settings: TrainSettings, generator: torch.Generator) -> torch.Tensor:
+    """What stands beside a particle: subvolumes shifted by several voxels, the rim filled by reflection.
+
+    Returns
+    -------
+    (b, 1, d, h, w)
+    """
+    low, high = settings.off_centre_distance
+    directions = functional.normalize(torch.randn(len(volumes), 3, generator=generator), dim=1)
+    lengths = low + (high - low) * torch.rand(len(volumes), 1, generator=generator)
+    shifts = (directions * lengths).round().long()
+    return _distort(_turn_and_shift(volumes, shifts, settings, generator), settings, generator)
+
+
+def background_negatives(volumes: torch.Tensor, settings: TrainSettings, generator: torch.Generator) -> torch.Tensor:
+    """The void: noise with each subvolume's power spectrum, missing wedge included, but random phases.
+
+    Returns
+    -------
+    (b, 1, d, h, w)
+    """
+    axes = (-3, -2, -1)
+    noise = torch.randn(volumes.shape, generator=generator).to(volumes)
+    phases = torch.fft.rfftn(noise, dim=axes)
+    phases = phases / phases.abs().clamp_min(1e-12)
+    amplitudes = torch.fft.rfftn(volumes, dim=axes).abs()
+    return _distort(torch.fft.irfftn(amplitudes * phases, s=volumes.shape[-3:], dim=axes), settings, generator)
+
+
+def _turn_and_shift(
+    volumes: torch.Tensor, shifts: torch.Tensor, settings: TrainSettings, generator: torch.Generator
+) -> torch.Tensor:
+    count = len(volumes)
+    turns = torch.zeros(count, 3, dtype=torch.bool)
+    if settings.aug_rotation == "half_turns":
+        turns = _HALF_TURNS[torch.randint(4, (count,), generator=generator)]
+    elif settings.aug_rotation == "full_z":
+        volumes = _rotate_about_z(volumes, 2 * math.pi * torch.rand(count, generator=generator))
+    # One gather does both: each axis of each sample reads its own list of indices.
+    z, y, x = (
+        _reflected_indices(size, shifts[:, axis], turns[:, axis]).to(volumes.device)
+        for axis, size in enumerate(volumes.shape[-3:])
+    )
+    sample = torch.arange(count, device=volumes.device)[:, None, None, None]
+    return volumes[sample, 0, z[:, :, None, None], y[:, None, :, None], x[:, None, None, :]][:, None]
+
+
+def _reflected_indices(size: int, shifts: torch.Tensor, reverse: torch.Tensor) -> torch.Tensor:
+    """Indices along one axis, (b, size): shifted, reflected at the ends, and read backwards where asked."""
+    indices = torch.arange(size)[None, :] + shifts[:, None]
+    period = 2 * (size - 1)
+    indices = indices.remainder(period)
+    indices = torch.minimum(indices, period - indices)
+    return torch.where(reverse[:, None], size - 1 - indices, indices)
+
+
+def _rotate_about_z(volumes: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
+    cos, sin, zero, one = angles.cos(), angles.sin(), torch.zeros_like(angles), torch.ones_like(angles)
+    rows = torch.stack([cos, -sin, zero, zero, sin, cos, zero, zero, zero, zero, one, zero], dim=1)
+    grid = functional.affine_grid(rows.view(-1, 3, 4).to(volumes), list(volumes.shape), align_corners=False)
+    return functional.grid_sample(volumes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def _distort(volumes: torch.Tensor, settings: TrainSettings, generator: torch.Generator) -> torch.Tensor:
+    """Contrast, brightness, noise and lost voxels, each of its own strength in every sample."""
+
+    def uniform(low: float, high: float) -> torch.Tensor:
+        values = low + (high - low) * torch.rand(len(volumes), 1, 1, 1, 1, generator=generator)
+        return values.to(volumes)
+
+    if settings.aug_gain:
+        volumes = volumes * torch.exp(uniform(-settings.aug_gain, settings.aug_gain))
+    if settings.aug_offset:
+        volumes = volumes + uniform(-settings.aug_offset, settings.aug_offset)
+    if settings.aug_noise:
+        noise = torch.randn(volumes.shape, generator=generator).to(volumes)
+        volumes = volumes + uniform(0, settings.aug_noise) * noise
+    if settings.aug_dropout[1]:
+        lost = torch.rand(volumes.shape, generator=generator).to(volumes) < uniform(*settings.aug_dropout)
+        volumes = volumes.masked_fill(lost, 0.0)
+    return volumes
