@@ -7,12 +7,7 @@ from tomotwin_assets.resources import DataFolder
 from tomotwin_assets.stages import STAGES
 
 asset_jobs = [
-    dg.define_asset_job(
-        stage.job,
-        selection=list(stage.assets),
-        partitions_def=stage.partitions,
-        description=stage.description,
-    )
+    dg.define_asset_job(stage.job, selection=list(stage.assets), description=stage.description)
     for stage in STAGES
 ]
 

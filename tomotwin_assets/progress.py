@@ -47,11 +47,13 @@ class _Lines(logging.Handler):
         self._summaries: dict[str, tuple[str, str]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        event: dg.DagsterEvent | None = getattr(record, "dagster_meta", {}).get("dagster_event")
+        told: dict[str, Any] = getattr(record, "dagster_meta", {})
+        event: dg.DagsterEvent | None = told.get("dagster_event")
         if event is None or event.step_key is None:
             return
         if event.event_type is dg.DagsterEventType.STEP_START and event.step_key in _LONG:
-            line("[cyan]▸[/]", event.step_key, "", "[dim]…[/]")
+            partition = (told.get("job_tags") or {}).get("dagster/partition")
+            line("[cyan]▸[/]", event.step_key, partition_text(partition), "[dim]…[/]")
         elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
             made = event.step_materialization_data.materialization
             summary: Any = made.metadata.get("summary")

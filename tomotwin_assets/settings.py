@@ -56,7 +56,7 @@ class Settings:
             raise InputError(
                 DATA_VARIABLE,
                 "no data folder is set and there is no ./data/demo",
-                f'Set {DATA_VARIABLE}=/path/to/data, write data = "/path/to/data" into {FILE}, or run the demo',
+                f"Set {DATA_VARIABLE}=/path/to/data, or write it into {FILE} as data, or run the demo",
             )
         if not self.data.is_dir():
             raise InputError(

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import dagster as dg
-
-from tomotwin_assets.partitions import models, pairs, tomograms
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -15,29 +11,25 @@ class Stage:
 
     job: str
     assets: tuple[str, ...]
-    partitions: dg.PartitionsDefinition | None
     description: str
 
 
 PREPARE = Stage(
     "prepare_data",
     ("training_data", "reference_volumes"),
-    None,
     "Checks the references and the subvolumes to train on.",
 )
-CHECK = Stage("check_tomogram", ("tomogram",), tomograms, "Checks a tomogram's header and voxels.")
+CHECK = Stage("check_tomogram", ("tomogram",), "Checks a tomogram's header and voxels.")
 TRAIN = Stage(
     "train_model",
     ("trained_model", "reference_embeddings"),
-    models,
     "Trains or imports a network and embeds the references with it.",
 )
 PICK = Stage(
     "pick_tomogram",
     ("tomogram_embeddings", "similarity_map", "located_picks", "picked_coordinates", "evaluation_report"),
-    pairs,
     "Picks one tomogram with one network: embeds it, compares it with the references, finds the particles, "
     "writes coordinates, and scores them where there is ground truth.",
 )
-COMPARE = Stage("compare_models", ("leaderboard",), None, "Gathers all scores.")
+COMPARE = Stage("compare_models", ("leaderboard",), "Gathers all scores.")
 STAGES = (PREPARE, CHECK, TRAIN, PICK, COMPARE)

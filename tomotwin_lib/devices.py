@@ -20,7 +20,9 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise InputError("--device", f"{name!r} names no device", "Use auto, cpu, cuda or cuda:<number>") from error
+        raise InputError(
+            "--device", f"{name!r} names no device", "Use auto, cpu, cuda or cuda:<number>"
+        ) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
             "--device",

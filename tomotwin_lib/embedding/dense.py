@@ -1,4 +1,4 @@
-"""Embedding of a whole volume at once, in tiles, by a network whose dense evaluation equals that of its windows."""
+"""Embedding of a whole volume in tiles, by a network whose dense evaluation equals that of its windows."""
 
 from __future__ import annotations
 

@@ -76,16 +76,17 @@ def similarity_histogram(similarity: SimilarityMap, global_min: float | None = N
     if not finite.size:
         say_empty(axes, "the map holds no value")
         return figure
-    edges = np.linspace(
-        float(finite.min()), max(float(finite.max()), float(finite.min()) + 1e-3), _HISTOGRAM_BINS + 1
-    )
+    low, high = float(finite.min()), float(finite.max())
+    edges = np.linspace(low, max(high, low + 0.01), _HISTOGRAM_BINS + 1)
     centres = (edges[1:] + edges[:-1]) / 2
     for index, name in enumerate(short_names(similarity.references)):
         counts = np.histogram(values[:, index], bins=edges)[0].astype(float)
         counts[counts == 0] = np.nan
+        # Dots, so that a bin that stands alone in the tail is seen.
         axes.plot(
-            centres, counts, color=colour(index), linestyle=line_style(index), linewidth=1.3, label=name
-        )
+            centres, counts, color=colour(index), linestyle=line_style(index), linewidth=1.2,
+            marker=".", markersize=3, label=name,
+        )  # fmt: skip
     if global_min is not None:
         axes.axvline(global_min, color=GREY, linewidth=1, linestyle=(0, (2, 2)))
         # Below the curves, where a logarithmic histogram leaves room.

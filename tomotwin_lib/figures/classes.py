@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tomotwin_lib.boxes import class_of_reference
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.figures.style import short_names
 from tomotwin_lib.formats.ground_truth import label_from_name
@@ -77,7 +78,11 @@ def _diameters(
     if box_sizes is None:
         return widths
     known = {str(name).lower(): size for name, size in box_sizes.items()}
-    return [float(known.get(_key(name), width)) for name, width in zip(own, widths, strict=True)]
+    matches = {name: class_of_reference(name, known) for name in dict.fromkeys(own)}
+    return [
+        float(known[match]) if (match := matches[name]) is not None else float(width)
+        for name, width in zip(own, widths, strict=True)
+    ]
 
 
 def _key(name: str) -> str:

@@ -67,7 +67,8 @@ def orthoslices_with_picks(
         its sphere from ``width`` unless ``box_sizes`` says otherwise.
     names : names of the classes that ``predicted_class`` counts; by default ``picks.attrs["references"]``.
     box_sizes : diameter in voxels, for all or for each class by its label; 37 where nothing says.
-    centre : (z, y, x) voxel through which the slices go; by default where they cut most picks, or the middle.
+    centre : (z, y, x) voxel through which the slices go; by default where they show most of the picks, or
+        the middle.
     voxel_size_in_angstrom : adds a scale bar.
     """
     classes = pick_classes(picks, names, box_sizes)
@@ -106,18 +107,15 @@ def orthoslices_with_picks(
 
 
 def _densest(shape: tuple[int, ...], classes: PickClasses) -> tuple[int, int, int]:
-    """The voxel (z, y, x) at which each of the three slices cuts most spheres; the middle without picks."""
+    """The voxel (z, y, x) through which the slices show most of the spheres; the middle without picks."""
     at = []
     for axis, size in enumerate(shape):
         if not len(classes.positions):
             at.append(size // 2)
             continue
-        # A sphere counts where it is cut near its middle: half a radius to each side.
-        layers = np.arange(size)[:, None]
-        near = np.abs(layers - classes.positions[:, axis]) <= classes.radii / 2
-        counts = near.sum(axis=1)
-        best = np.flatnonzero(counts == counts.max())
-        at.append(int(best[np.argmin(np.abs(best - size // 2))]))
+        # A sphere counts by the area of its circle: rather a few cut in the middle than many barely.
+        distance = (np.arange(size)[:, None] - classes.positions[:, axis]) / classes.radii
+        at.append(int(np.clip(1 - distance**2, 0, None).sum(axis=1).argmax()))
     return at[0], at[1], at[2]
 
 

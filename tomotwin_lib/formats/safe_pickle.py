@@ -11,19 +11,20 @@ import io
 import pickle
 from collections import OrderedDict
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
-from pandas._libs.arrays import __pyx_unpickle_NDArrayBacked as _unpickle_string_array  # type: ignore[attr-defined]
 from pandas._libs.internals import _unpickle_block  # type: ignore[import-not-found]
 from pandas.core.indexes.base import _new_Index  # type: ignore[attr-defined]
 from pandas.core.internals.managers import BlockManager  # type: ignore[import-not-found]
 
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.formats import safe_arrays
+from tomotwin_lib.formats import safe_arrays, safe_text
 from tomotwin_lib.formats.opening import open_to_read
+
+# Older versions of pandas do not show it.
+_ArrowStringArray: Any = getattr(pd.arrays, "ArrowStringArray", None)
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -31,15 +32,6 @@ def _latin1(text: str, encoding: str) -> bytes:
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"bytes spelt in {encoding}")
     return text.encode("latin1")
-
-
-def _checked_arrow_array(*arguments: Any) -> Any:
-    """Stand-in for pyarrow's function: a made-up array must not send it beyond its own memory."""
-    import pyarrow  # type: ignore[import-untyped]
-
-    array = pyarrow.lib._restore_array(*arguments)
-    array.validate(full=True)
-    return array
 
 
 def _allowed_globals() -> dict[tuple[str, str], Any]:
@@ -61,15 +53,17 @@ def _allowed_globals() -> dict[tuple[str, str], Any]:
         ("pandas.core.indexes.numeric", "UInt64Index"): pd.Index,
         ("pandas.core.indexes.numeric", "Float64Index"): pd.Index,
         # The text columns of pandas 3, with and without pyarrow.
-        ("pandas._libs.arrays", "__pyx_unpickle_NDArrayBacked"): _unpickle_string_array,
+        ("pandas._libs.arrays", "__pyx_unpickle_NDArrayBacked"): safe_text.empty_text_array,
         ("pandas._libs.missing", "NA"): pd.NA,
         ("pandas", "NA"): pd.NA,
         ("pandas.core.arrays.string_", "StringDtype"): pd.StringDtype,
-        ("pandas.core.arrays.string_", "StringArray"): pd.arrays.StringArray,
-        ("pandas.arrays", "StringArray"): pd.arrays.StringArray,
-        ("pandas.core.arrays.string_arrow", "ArrowStringArray"): getattr(pd.arrays, "ArrowStringArray", None),
-        ("pandas.arrays", "ArrowStringArray"): getattr(pd.arrays, "ArrowStringArray", None),
-        ("pyarrow.lib", "_restore_array"): _checked_arrow_array,
+        ("pandas.core.arrays.string_", "StringArray"): safe_text.empty_text_array,
+        ("pandas.arrays", "StringArray"): safe_text.empty_text_array,
+        ("pandas.core.arrays.string_arrow", "ArrowStringArray"): _ArrowStringArray,
+        ("pandas.arrays", "ArrowStringArray"): _ArrowStringArray,
+        ("pyarrow.lib", "_restore_array"): safe_text.arrow_array,
+        ("pyarrow.lib", "type_for_alias"): safe_text.arrow_type,
+        ("pyarrow.lib", "py_buffer"): safe_text.arrow_buffer,
     }
     for name in ("DataFrame", "Index", "RangeIndex", "StringDtype"):
         allowed["pandas", name] = getattr(pd, name)
@@ -78,19 +72,17 @@ def _allowed_globals() -> dict[tuple[str, str], Any]:
         allowed[f"{core}.multiarray", "scalar"] = safe_arrays.rebuild_scalar
         allowed[f"{core}.numeric", "_frombuffer"] = safe_arrays.rebuild_from_buffer
     for builtins in ("builtins", "__builtin__"):  # Python 3 and the spelling of old protocols
-        for harmless in (slice, set, frozenset, bytearray):
+        for harmless in (slice, set, frozenset, bytes, bytearray):
             allowed[builtins, harmless.__name__] = harmless
-    try:
-        import pyarrow
-    except ImportError:
-        pass
-    else:
-        allowed["pyarrow.lib", "type_for_alias"] = pyarrow.lib.type_for_alias
-        allowed["pyarrow.lib", "py_buffer"] = pyarrow.lib.py_buffer
     return {key: value for key, value in allowed.items() if value is not None}
 
 
 _ALLOWED = _allowed_globals()
+
+# Whose pickles make them first and set their state then.
+_WITH_STATE: tuple[type, ...] = (pd.DataFrame, BlockManager, np.ndarray, np.dtype, pd.arrays.StringArray)
+if _ArrowStringArray is not None:
+    _WITH_STATE = (*_WITH_STATE, _ArrowStringArray)
 
 
 # The unpickler written in C does not let a subclass see what a pickle sets on an object that it already has.
@@ -113,12 +105,12 @@ class _FrameUnpickler(pickle._Unpickler):
             ) from None
 
     def load_build(self) -> None:
-        # Setting state on a class or function would change it for the whole process.
+        # Set on a class or function, state would change it for the whole process.
         target = self.stack[-2]
-        if isinstance(target, type | FunctionType | BuiltinFunctionType | ModuleType):
+        if not isinstance(target, _WITH_STATE):
             raise InputError(
                 self._source,
-                f"its pickle wants to change '{getattr(target, '__name__', target)}'; nothing was run",
+                f"its pickle sets the state of a {type(target).__name__}, as no frame does; nothing was run",
                 "Do not open this file by other means either; get it again from whoever made it",
             )
         safe_arrays.check_state(target, self.stack[-1])
@@ -176,6 +168,9 @@ def _is_sound(frame: Any) -> bool:
         manager._verify_integrity()
         places = [block.mgr_locs.as_array for block in manager.blocks]
         covered = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *places]))
+        values: list[Any] = [frame.index, frame.columns, *(block.values for block in manager.blocks)]
+        for value in values:
+            np.asarray(value)
         return isinstance(frame.attrs, dict) and np.array_equal(covered, np.arange(len(frame.columns)))
     except Exception:
         return False

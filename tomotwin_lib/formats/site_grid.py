@@ -104,9 +104,7 @@ def _coordinates(path: Path, frame: pd.DataFrame, axis: str) -> IntArray:
             "Embed the tomogram again",
         )
     if abs(values).max() > _LARGEST:
-        raise InputError(
-            path, f"column {axis} holds {abs(values).max():g}, which is no voxel", "Embed it again"
-        )
+        raise InputError(path, f"column {axis} goes to {abs(values).max():g} voxels", "Embed it again")
     whole = values.astype(np.int64)
     if not np.array_equal(whole, values):
         raise InputError(

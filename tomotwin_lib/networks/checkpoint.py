@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,15 +22,14 @@ from tomotwin_lib.networks.registry import build_network
 
 # What TomoTwin's checkpoints hold beside tensors and plain types: scores saved as NumPy scalars.
 _SCALARS = ("float16", "float32", "float64", "int32", "int64", "bool")
+# The functions that rebuild NumPy's scalars and arrays: NumPy 1 and NumPy 2 give their module different names.
+_REBUILD_SCALAR, _REBUILD_ARRAY = np.float64(0).__reduce__()[0], np.empty(0).__reduce__()[0]
 _ALLOWED: list[Any] = [
     np.dtype,
     np.ndarray,
     *(type(np.dtype(name)) for name in _SCALARS),
-    # The function that rebuilds a scalar, under the name that NumPy 1 gave its module and the one of NumPy 2.
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
-    (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
-    (np._core.multiarray._reconstruct, "numpy._core.multiarray._reconstruct"),
+    *((_REBUILD_SCALAR, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")),
+    *((_REBUILD_ARRAY, f"numpy.{module}.multiarray._reconstruct") for module in ("core", "_core")),
 ]
 _REQUIRED = ("model_state_dict", "tomotwin_config")
 
@@ -98,17 +98,19 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise InputError(path, "there is no such checkpoint", "Check the path")
+    remedy = "Give a .pth file written by a training run"
+    if not zipfile.is_zipfile(path):
+        raise InputError(path, "the file is no PyTorch checkpoint, or a truncated one", remedy)
     try:
         with torch.serialization.safe_globals(_ALLOWED):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if "Unsupported" not in str(error) else _forbidden(str(error))
-        raise InputError(
-            path, f"not a checkpoint that can be read safely ({reason})", "Give a .pth file written by a training run"
-        ) from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise InputError(path, f"the checkpoint is not read: {_reason(error)}", remedy) from error
     missing = [key for key in _REQUIRED if not isinstance(checkpoint, Mapping) or key not in checkpoint]
     if missing:
-        raise InputError(path, f"the checkpoint lacks {', '.join(missing)}", "Give a file written by a training run")
+        raise InputError(
+            path, f"the checkpoint lacks {', '.join(missing)}", "Give a file written by a training run"
+        )
     return dict(checkpoint)
 
 
@@ -126,7 +128,9 @@ def load_weights(network: nn.Module, state: Mapping[str, torch.Tensor], path: st
     except RuntimeError as error:
         detail = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
         raise InputError(
-            path, f"the weights do not fit the network of its configuration ({detail})", "Use an intact checkpoint"
+            path,
+            f"the weights do not fit the network of its configuration ({detail})",
+            "Use an intact checkpoint",
         ) from error
 
 
@@ -160,7 +164,9 @@ def save_checkpoint(
         torch.save(content, temporary)
 
 
-def _forbidden(message: str) -> str:
-    """Name what a refused pickle asked for, out of PyTorch's long message."""
-    start = message.find("GLOBAL ")
-    return "it asks for " + message[start + 7 :].split(" ")[0] if start >= 0 else message.splitlines()[0]
+def _reason(error: Exception) -> str:
+    """What a refused pickle asked for, or else the first line of the message, out of PyTorch's long ones."""
+    asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return (
+        f"it asks for {asked[1]}, which is not on the list" if asked else str(error).strip().splitlines()[0]
+    )

@@ -31,11 +31,15 @@ def read_configuration(path: str | Path) -> dict[str, Any]:
     try:
         configuration = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(path, f"the configuration cannot be read ({error.strerror})", "Check the path") from error
+        raise InputError(
+            path, f"the configuration cannot be read ({error.strerror})", "Check the path"
+        ) from error
     except ValueError as error:
         raise InputError(path, f"not valid JSON ({error})", "Correct the file") from error
     if not isinstance(configuration, dict):
-        raise InputError(path, "the file holds no JSON object", "Start from one of the examples in the README")
+        raise InputError(
+            path, "the file holds no JSON object", "Start from one of the examples in the README"
+        )
     configuration.setdefault("distance", "COSINE")
     check_configuration(configuration, str(path))
     return configuration

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -42,13 +44,17 @@ class FullyConvolutional(DenseNetwork):
         super().__init__()
         for name, value in (("width", width), ("output_channels", output_channels)):
             if not isinstance(value, int) or value < 1:
-                raise InputError(f"network_config.{name}", f"{value!r} is no positive whole number", "Give 1 or more")
+                raise InputError(
+                    f"network_config.{name}", f"{value!r} is no positive whole number", "Give 1 or more"
+                )
         if not 0 <= dropout < 1:
-            raise InputError("network_config.dropout", f"{dropout!r} is outside [0, 1)", "Give a share such as 0.1")
+            raise InputError(
+                "network_config.dropout", f"{dropout!r} is outside [0, 1)", "Give a share such as 0.1"
+            )
 
         channels = (width, *(multiple * width for multiple in CHANNEL_MULTIPLES))
         layers: list[nn.Module] = [*_layer(1, width, STEM_KERNEL, stride=self.total_stride)]
-        for incoming, outgoing in zip(channels, channels[1:], strict=False):
+        for incoming, outgoing in pairwise(channels):
             layers += _layer(incoming, outgoing, kernel=3)
         self.features = nn.Sequential(*layers)
         self.head = nn.Sequential(

@@ -19,7 +19,9 @@ NETWORKS: dict[str, type[EmbeddingNetwork]] = {
 }
 
 
-def build_network(configuration: Mapping[str, Any], source: str = "network configuration") -> EmbeddingNetwork:
+def build_network(
+    configuration: Mapping[str, Any], source: str = "network configuration"
+) -> EmbeddingNetwork:
     """Build the network that a configuration describes, with fresh weights.
 
     Parameters
@@ -31,18 +33,25 @@ def build_network(configuration: Mapping[str, Any], source: str = "network confi
     ------
     InputError
         If the identifier is unknown, or a key of ``network_config`` is no argument of the network's
-        ``__init__`` or a required one is missing.
+        ``__init__``, a required one is missing, or the network refuses a value.
     """
     identifier = configuration.get("identifier")
     if identifier not in NETWORKS:
-        raise InputError(source, f"unknown network {identifier!r}", f"Set identifier to one of {', '.join(NETWORKS)}")
+        raise InputError(
+            source, f"unknown network {identifier!r}", f"Set identifier to one of {', '.join(NETWORKS)}"
+        )
     network_class = NETWORKS[identifier]
     arguments = dict(configuration.get("network_config") or {})
     _check_arguments(network_class, arguments, source)
-    return network_class(**arguments)
+    try:
+        return network_class(**arguments)
+    except InputError as error:
+        raise InputError(source, f"{error.source}: {error.problem}", error.remedy) from error
 
 
-def _check_arguments(network_class: type[EmbeddingNetwork], arguments: Mapping[str, Any], source: str) -> None:
+def _check_arguments(
+    network_class: type[EmbeddingNetwork], arguments: Mapping[str, Any], source: str
+) -> None:
     parameters = inspect.signature(network_class).parameters
     unknown = [name for name in arguments if name not in parameters]
     if unknown:

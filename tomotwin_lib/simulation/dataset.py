@@ -8,11 +8,6 @@ from __future__ import annotations
 
 import json
 import operator
-import os
-import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +17,10 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.files import atomic_path, ensure_writable_folder
+from tomotwin_lib.files import atomic_path
 from tomotwin_lib.formats.ground_truth import write_box_sizes, write_particle_positions
 from tomotwin_lib.formats.volumes import write_volume
+from tomotwin_lib.simulation.folder import RECORD, holds, model_path, staged
 from tomotwin_lib.simulation.microscope import Microscope, Shape
 from tomotwin_lib.simulation.particles import KINDS, WINDOW
 from tomotwin_lib.simulation.tomograms import (
@@ -34,14 +30,8 @@ from tomotwin_lib.simulation.tomograms import (
     simulate_tomogram,
 )
 
-RECORD = "simulation.json"
-"""The file that says what a folder was simulated with; it is written last."""
-
 VERSION = 1
 """To be raised whenever the same parameters give other bytes."""
-
-STAGING = ".simulation-"
-"""Start of the name of the folder in which an unfinished data set lies."""
 
 GREY_LEVELS = 30.0
 """Standard deviation of a tomogram in 8-bit grey levels: clipping starts at 4.2 deviations."""
@@ -122,13 +112,13 @@ def simulate_dataset(
         "cut_shape": list(require_shape("cut shape", cut_shape)),
     }
     require_snr(snr)
-    reused = _holds(output, parameters)
+    reused = holds(output, parameters)
     model = None
     if model_configuration is not None:
         text = json.dumps(model_configuration, indent=4) + "\n"
-        model = _model_path(output, model_name, text)
+        model = model_path(output, model_name, text)
     if not reused:
-        with _staged(output) as folder:
+        with staged(output) as folder:
             _write_dataset(folder, parameters, progress)
             files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
             record = json.dumps({"parameters": parameters, "files": files}, indent=1)
@@ -232,63 +222,3 @@ def _count(source: str, value: int, least: int = 1) -> int:
     if count < least:
         raise InputError(source, f"{value!r} cannot be used", f"Give a whole number of {least} or more")
     return count
-
-
-def _holds(output: Path, parameters: dict[str, Any]) -> bool:
-    """Whether ``output`` holds this very data set; InputError where it holds anything else."""
-    if not output.exists():
-        return False
-    elsewhere = "Choose another folder, or delete this one"
-    if not output.is_dir():
-        raise InputError(output, "this is a file, not a folder", "Choose another folder")
-    record = output / RECORD
-    if not record.exists():
-        if any(not path.name.startswith(STAGING) for path in output.iterdir()):
-            raise InputError(output, f"the folder is not empty and has no {RECORD}", elsewhere)
-        return False
-    try:
-        found = json.loads(record.read_text(encoding="utf-8"))
-        made_with, files = dict(found["parameters"]), list(found["files"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(record, "this is no record of a simulation", elsewhere) from error
-    differing = [key for key in parameters if made_with.get(key) != parameters[key]]
-    if differing:
-        changes = ", ".join(f"{key} {made_with.get(key)} instead of {parameters[key]}" for key in differing)
-        raise InputError(output, f"the folder holds a data set made with {changes}", elsewhere)
-    missing = [name for name in files if not (output / name).is_file()]
-    if missing:
-        raise InputError(
-            output, f"{len(missing)} files of the data set are gone, such as {missing[0]}", elsewhere
-        )
-    return True
-
-
-@contextmanager
-def _staged(output: Path) -> Iterator[Path]:
-    """A folder inside ``output`` whose content moves there when the block ends without an error."""
-    ensure_writable_folder(output)
-    # Inside, not beside: ``output`` may be a disk of its own, and files cannot be renamed across disks.
-    staging = output / f"{STAGING}{os.getpid()}"
-    staging.mkdir()
-    try:
-        yield staging
-        # The record last: with it the data set counts as whole.
-        for path in sorted(staging.iterdir(), key=lambda path: (path.name == RECORD, path.name)):
-            path.replace(output / path.name)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _model_path(output: Path, name: str, text: str) -> Path:
-    """Where the model's configuration goes; InputError where the name is unusable or another one's."""
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or name.startswith("."):
-        raise InputError("model name", f"{name!r} cannot be used", "Use letters, digits, '.', '_' and '-'")
-    path = output / "models" / f"{name}.json"
-    if path.exists():
-        try:
-            same = json.loads(path.read_text(encoding="utf-8")) == json.loads(text)
-        except ValueError:
-            same = False
-        if not same:
-            raise InputError(path, "another model of this name is there", "Choose another name")
-    return path

@@ -30,7 +30,9 @@ def augment(volumes: torch.Tensor, settings: TrainSettings, generator: torch.Gen
     return _distort(_turn_and_shift(volumes, shifts, settings, generator), settings, generator)
 
 
-def off_centre_negatives(volumes: torch.Tensor, settings: TrainSettings, generator: torch.Generator) -> torch.Tensor:
+def off_centre_negatives(
+    volumes: torch.Tensor, settings: TrainSettings, generator: torch.Generator
+) -> torch.Tensor:
     """What stands beside a particle: subvolumes shifted by several voxels, the rim filled by reflection.
 
     Returns
@@ -44,7 +46,9 @@ def off_centre_negatives(volumes: torch.Tensor, settings: TrainSettings, generat
     return _distort(_turn_and_shift(volumes, shifts, settings, generator), settings, generator)
 
 
-def background_negatives(volumes: torch.Tensor, settings: TrainSettings, generator: torch.Generator) -> torch.Tensor:
+def background_negatives(
+    volumes: torch.Tensor, settings: TrainSettings, generator: torch.Generator
+) -> torch.Tensor:
     """The void: noise with each subvolume's power spectrum, missing wedge included, but random phases.
 
     Returns
@@ -56,7 +60,9 @@ def background_negatives(volumes: torch.Tensor, settings: TrainSettings, generat
     phases = torch.fft.rfftn(noise, dim=axes)
     phases = phases / phases.abs().clamp_min(1e-12)
     amplitudes = torch.fft.rfftn(volumes, dim=axes).abs()
-    return _distort(torch.fft.irfftn(amplitudes * phases, s=volumes.shape[-3:], dim=axes), settings, generator)
+    return _distort(
+        torch.fft.irfftn(amplitudes * phases, s=volumes.shape[-3:], dim=axes), settings, generator
+    )
 
 
 def _turn_and_shift(
@@ -90,7 +96,9 @@ def _rotate_about_z(volumes: torch.Tensor, angles: torch.Tensor) -> torch.Tensor
     cos, sin, zero, one = angles.cos(), angles.sin(), torch.zeros_like(angles), torch.ones_like(angles)
     rows = torch.stack([cos, -sin, zero, zero, sin, cos, zero, zero, zero, zero, one, zero], dim=1)
     grid = functional.affine_grid(rows.view(-1, 3, 4).to(volumes), list(volumes.shape), align_corners=False)
-    return functional.grid_sample(volumes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return functional.grid_sample(
+        volumes, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
 
 
 def _distort(volumes: torch.Tensor, settings: TrainSettings, generator: torch.Generator) -> torch.Tensor:

@@ -15,7 +15,7 @@ class ClassBalancedBatches(Sampler[list[int]]):
     Parameters
     ----------
     labels : (sample,) number of each sample's class.
-    batch_size : samples in a batch, rounded down to whole classes and to no more classes than there are, but at least two.
+    batch_size : samples in a batch, rounded down to whole classes, but at least two classes and at most all.
     per_class : samples of each class drawn; repeated where a class has fewer.
     seed : the same seed gives the same batches.
     """

@@ -12,7 +12,7 @@ from tomotwin_lib.files import atomic_path
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of the history: losses (lower is better), F1 of classification, learning rate, and seconds so far."""
+    """One line of the history: mean losses, F1 of classification, learning rate, seconds since the start."""
 
     epoch: int
     train_loss: float

@@ -32,7 +32,9 @@ class MetricLoss(nn.Module):
         self.loss = _build_loss(settings, distance, class_count, embedding_size)
         self.miner = _build_miner(settings, distance)
 
-    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor, negatives: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, embeddings: torch.Tensor, labels: torch.Tensor, negatives: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """The loss of a batch.
 
         Parameters
@@ -77,7 +79,9 @@ def _build_distance(name: str) -> Any:
 def _build_loss(settings: TrainSettings, distance: str, class_count: int, embedding_size: int) -> Any:
     arguments = dict(settings.loss_kwargs)
     if settings.loss == "TripletLoss":
-        arguments.setdefault("margin", settings.tl_margin if settings.tl_margin is not None else _TRIPLET_MARGIN)
+        arguments.setdefault(
+            "margin", settings.tl_margin if settings.tl_margin is not None else _TRIPLET_MARGIN
+        )
         arguments.setdefault("distance", _build_distance(distance))
         build: Any = losses.TripletMarginLoss
     elif settings.loss == "MultiSimilarityLoss":
@@ -90,7 +94,9 @@ def _build_loss(settings: TrainSettings, distance: str, class_count: int, embedd
     try:
         return build(**arguments)
     except TypeError as error:
-        raise InputError("train_config.loss_kwargs", f"{settings.loss} does not take them ({error})", "Correct the keys") from error
+        raise InputError(
+            "train_config.loss_kwargs", f"{settings.loss} does not take them ({error})", "Correct the keys"
+        ) from error
 
 
 def _build_miner(settings: TrainSettings, distance: str) -> Any:

@@ -37,7 +37,7 @@ class TrainSettings:
         axes, which leave the missing wedge where it is, or ``none``.
     aug_noise : largest deviation of added Gaussian noise, in deviations of the subvolume.
     aug_dropout : range of the share of voxels set to the mean.
-    aug_gain, aug_offset : largest relative change of contrast and largest shift of brightness (in deviations):
+    aug_gain, aug_offset : largest relative change of contrast and largest shift of brightness, in deviations:
         a window inside a tomogram has not exactly the mean and deviation of a subvolume in a file.
     """
 
@@ -77,7 +77,9 @@ class TrainSettings:
         unknown = [key for key in given if key not in known]
         if unknown:
             raise InputError(
-                source, f"train_config has unknown keys: {', '.join(unknown)}", f"Its keys are {', '.join(sorted(known))}"
+                source,
+                f"train_config has unknown keys: {', '.join(unknown)}",
+                f"Its keys are {', '.join(sorted(known))}",
             )
         for name in ("off_centre_distance", "aug_dropout"):
             if name in given:
@@ -107,7 +109,9 @@ class TrainSettings:
                 )
         if self.miner_name is not None and self.miner_name not in MINERS:
             raise InputError(
-                source, f"train_config.miner is {self.miner!r}", f"Choose one of {', '.join(MINERS)}, true or false"
+                source,
+                f"train_config.miner is {self.miner!r}",
+                f"Choose one of {', '.join(MINERS)}, true or false",
             )
         for name, least in (
             ("learning_rate", 1e-12),
@@ -124,7 +128,9 @@ class TrainSettings:
         ):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or isinstance(value, bool) or value < least:
-                raise InputError(source, f"train_config.{name} is {value!r}", f"Give a number of at least {least}")
+                raise InputError(
+                    source, f"train_config.{name} is {value!r}", f"Give a number of at least {least}"
+                )
         for name in ("off_centre_distance", "aug_dropout"):
             value = getattr(self, name)
             if len(value) != 2 or not 0 <= value[0] <= value[1]:

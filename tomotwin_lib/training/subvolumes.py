@@ -9,8 +9,8 @@ import torch
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from tomotwin_lib.errors import InputError
 from tomotwin_lib.embedding.preparation import standardise_window
+from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.ground_truth import label_from_name
 from tomotwin_lib.formats.volumes import find_volumes, read_subvolume
 
@@ -31,7 +31,8 @@ class LabelledSubvolumes(Dataset[tuple[torch.Tensor, int]]):
     Raises
     ------
     InputError
-        If there is no volume, a name carries no label or one that is not among ``classes``, or a volume is not usable.
+        If there is no volume, a name carries no label or one that is not among ``classes``, or a volume
+        cannot be used.
     """
 
     def __init__(
@@ -48,12 +49,22 @@ class LabelledSubvolumes(Dataset[tuple[torch.Tensor, int]]):
         self.classes = sorted(set(labels)) if classes is None else classes
         strangers = sorted(set(labels) - set(self.classes))
         if strangers:
-            raise InputError(folder, f"no training subvolumes of {', '.join(strangers)}", "Use the same classes in both folders")
+            raise InputError(
+                folder,
+                f"no training subvolumes of {', '.join(strangers)}",
+                "Use the same classes in both folders",
+            )
         numbers = {label: number for number, label in enumerate(self.classes)}
         self.labels = np.array([numbers[label] for label in labels])
         self._cache: list[torch.Tensor] | None = None
         if len(self.paths) * 4 * window_size**3 <= CACHE_BYTES:
-            bar = tqdm(self.paths, desc=f"reading {Path(folder).name}", unit="file", disable=not progress, leave=False)
+            bar = tqdm(
+                self.paths,
+                desc=f"reading {Path(folder).name}",
+                unit="file",
+                disable=not progress,
+                leave=False,
+            )
             self._cache = [self._read(path) for path in bar]
 
     def counts(self) -> dict[str, int]:

@@ -121,16 +121,24 @@ class _Run:
         self.training = LabelledSubvolumes(volumes, window, progress=progress)
         self.validation = LabelledSubvolumes(validation, window, self.training.classes, progress=progress)
         if len(self.training.classes) < 2:
-            raise InputError(volumes, f"all subvolumes are {self.training.classes[0]}", "Give at least two classes to tell apart")
+            raise InputError(
+                volumes,
+                f"all subvolumes are {self.training.classes[0]}",
+                "Give at least two classes to tell apart",
+            )
         self.configuration["window_size"] = (window,) * 3
 
         # cuDNN and oneDNN run 3-D convolutions about 1.3 times faster with the channels last.
         self.network: EmbeddingNetwork = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         with torch.no_grad():
             size = self.network.eval()(torch.zeros(1, 1, window, window, window, device=device)).shape[1]
-        self.loss = MetricLoss(self.settings, self.configuration["distance"], len(self.training.classes), size).to(device)
+        self.loss = MetricLoss(
+            self.settings, self.configuration["distance"], len(self.training.classes), size
+        ).to(device)
         self.optimizer = self._build_optimizer()
-        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(self.optimizer, patience=self.settings.patience)
+        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.optimizer, patience=self.settings.patience
+        )
         self.scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
         self.history = History(folder / "history.csv")
         self.best_loss, self.best_f1 = math.inf, -math.inf
@@ -138,9 +146,13 @@ class _Run:
     def resume(self, path: Path) -> None:
         checkpoint = load_checkpoint(path)
         if checkpoint["tomotwin_config"] != self.configuration:
-            raise InputError(path, "it was trained with another configuration", "Resume with the configuration of that run")
+            raise InputError(
+                path, "it was trained with another configuration", "Resume with the configuration of that run"
+            )
         if "training_state" not in checkpoint:
-            raise InputError(path, "it holds no state to go on from", "Give the latest.pth of an interrupted run")
+            raise InputError(
+                path, "it holds no state to go on from", "Give the latest.pth of an interrupted run"
+            )
         state = checkpoint["training_state"]
         load_weights(self.network, checkpoint["model_state_dict"], path)
         self.loss.load_state_dict(state["loss"])
@@ -148,7 +160,11 @@ class _Run:
         self.plateau.load_state_dict(state["plateau"])
         self.scaler.load_state_dict(state["scaler"])
         self.history = History(self.folder / "history.csv", [Epoch(**row) for row in state["history"]])
-        self.best_loss, self.best_f1, self.seed = checkpoint["best_loss"], checkpoint["best_f1"], state["seed"]
+        self.best_loss, self.best_f1, self.seed = (
+            checkpoint["best_loss"],
+            checkpoint["best_f1"],
+            state["seed"],
+        )
 
     def go(self, epochs: int, max_minutes: float | None, save_after_improvement: bool) -> None:
         begun = time.monotonic() - (self.history.epochs[-1].seconds if self.history.epochs else 0.0)
@@ -219,7 +235,10 @@ class _Run:
 
     def _loader(self, number: int) -> DataLoader[Any]:
         batches = ClassBalancedBatches(
-            self.training.labels, self.settings.batchsize, self.settings.samples_per_class, self._epoch_seed(number)
+            self.training.labels,
+            self.settings.batchsize,
+            self.settings.samples_per_class,
+            self._epoch_seed(number),
         )
         return DataLoader(self.training, batch_sampler=batches)
 
@@ -274,4 +293,3 @@ class _Run:
                 },
             },
         )
-

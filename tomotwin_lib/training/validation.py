@@ -24,7 +24,7 @@ def validate(
 
     Returns
     -------
-    The mean loss, and the macro F1 of giving each subvolume the class of the mean embedding nearest to it, its own
+    The mean loss, and the macro F1 of giving each subvolume the class whose mean embedding is nearest, its own
     embedding left out of the mean.
     """
     network.eval()

@@ -23,7 +23,9 @@ def test_coords_are_x_y_z_without_a_header(tmp_path: Path, picks: pd.DataFrame) 
     path = tmp_path / "p.coords"
     write_coords(path, picks)
     assert path.read_text() == "1.500 2.000 3.000\n4096.125 20.000 30.250\n"
-    pd.testing.assert_frame_equal(read_coords(path), picks[["X", "Y", "Z"]].astype(float), check_column_type=False)
+    pd.testing.assert_frame_equal(
+        read_coords(path), picks[["X", "Y", "Z"]].astype(float), check_column_type=False
+    )
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -77,7 +79,9 @@ def test_star_holds_what_relion_and_warp_ask_for(tmp_path: Path, picks: pd.DataF
     # Voxel size in angstrom = detector pixel in micrometres * 10,000 / magnification.
     np.testing.assert_allclose(table["rlnDetectorPixelSize"] * 1e4 / table["rlnMagnification"], 13.48)
     np.testing.assert_allclose(table["rlnAutopickFigureOfMerit"], [0.75, 0.5])
-    pd.testing.assert_frame_equal(read_star(path), picks[["X", "Y", "Z"]].astype(float), check_column_type=False)
+    pd.testing.assert_frame_equal(
+        read_star(path), picks[["X", "Y", "Z"]].astype(float), check_column_type=False
+    )
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -113,7 +117,10 @@ def test_reads_the_particles_behind_the_optics(tmp_path: Path) -> None:
             "data_\n\nloop_\n_rlnCoordinateX #1\n_rlnCoordinateY #2\n_rlnCoordinateZ #3\n1 2 3\n4 five 6\n",
             "rlnCoordinateY of particle 2 is 'five'",
         ),
-        ("data_\n\nloop_\n_rlnCoordinateX #1\n_rlnCoordinateY #2\n1 2\n4 5\n", "no table in it has the columns"),
+        (
+            "data_\n\nloop_\n_rlnCoordinateX #1\n_rlnCoordinateY #2\n1 2\n4 5\n",
+            "no table in it has the columns",
+        ),
         ("1 2 3\n", "no table in it"),
         ("", "no table in it"),
     ],

@@ -45,7 +45,7 @@ def test_angles_may_be_missing(tmp_path: Path) -> None:
         ("a 1 2 3\n\nb 1 x3 4\n", "'x3' in line 3 is not a number"),
         ("a 1 2 3\nb 1 nan 4\n", "'nan' in line 2 is not a number"),
         ("a 1 2 3 4 5 inf\n", "'inf' in line 1 is not a number"),
-        ("a 1 2 3\nb 1 2\n", "line 2 has only 3 columns: 'b 1 2'"),
+        ("a 1 2 3\nb 1 2\n", "line 2 has 3 of the four columns: 'b 1 2'"),
         ("", "holds no particle"),
         ("# nothing\n", "holds no particle"),
     ],
@@ -70,7 +70,9 @@ def test_refuses_what_is_no_text(tmp_path: Path) -> None:
         read_particle_positions(tmp_path)
 
 
-@pytest.mark.parametrize("columns", [["class", "X", "Y", "Z"], ["class", "X", "Y", "Z", "phi", "psi", "theta"]])
+@pytest.mark.parametrize(
+    "columns", [["class", "X", "Y", "Z"], ["class", "X", "Y", "Z", "phi", "psi", "theta"]]
+)
 def test_positions_round_trip(tmp_path: Path, columns: list[str]) -> None:
     generator = np.random.default_rng(0)
     frame = pd.DataFrame(generator.uniform(-180, 5000, (20, len(columns) - 1)), columns=columns[1:])
@@ -155,7 +157,9 @@ def test_label(name: str, label: str) -> None:
     assert label_from_name(name) == label
 
 
-@pytest.mark.parametrize("name", ["reference.mrc", "model_1.mrc", "id_12_x.mrc", "1abc/reference.mrc", "a5.mrc"])
+@pytest.mark.parametrize(
+    "name", ["reference.mrc", "model_1.mrc", "id_12_x.mrc", "1abc/reference.mrc", "a5.mrc"]
+)
 def test_refuses_a_name_without_a_label(name: str) -> None:
     with pytest.raises(InputError) as caught:
         label_from_name(name)

@@ -23,7 +23,7 @@ def test_limits_are_strict() -> None:
     assert keep_picks(picks(), minimum_size=10, maximum_size=40)["size"].tolist() == [20, 30]
     assert keep_picks(picks(), minimum_size=20)["size"].tolist() == [30, 40]
     assert keep_picks(picks(), maximum_size=0)["size"].tolist() == [10, 20, 30, 40]
-    assert keep_picks(picks(), minimum_metric=0.62, maximum_size=35).index.tolist() == [0, 1]
+    assert keep_picks(picks(), minimum_metric=0.62, maximum_size=35)["size"].tolist() == [30]
 
 
 def test_half_precision_is_compared_as_such() -> None:

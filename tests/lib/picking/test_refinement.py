@@ -39,16 +39,15 @@ def test_moves_to_the_medoid_and_on_until_it_stays() -> None:
 
 
 def test_rounds_limit_the_walk() -> None:
-    # Each step along the row moves on: the neighbours get closer together towards its end.
-    tomogram = tomogram_of(on_circle(0, 10, 19, 27, 34, 40, 45, 49, 52, 54, 55))
-    start = ReferenceEmbedding(on_circle(0), ["a"])
-    seen = [refine_references(tomogram, start, rounds=n, neighbours=3).vectors for n in range(12)]
-    np.testing.assert_array_equal(seen[0], start.vectors)
-    angles = [np.degrees(np.arctan2(v[0, 1], v[0, 0])) for v in seen]
-    assert angles == sorted(angles) and angles[1] > 0 and len(set(np.round(angles[:4]))) == 4
-    assert angles[-1] == angles[-2]
-    default = refine_references(tomogram, start, neighbours=3).vectors
-    np.testing.assert_array_equal(default, seen[7])
+    # Each way is half as long as the one before, so the two nearest others always lie ahead: the medoid of
+    # the three is the next one, up to the last but one.
+    row = on_circle(*(80 * (1 - 0.5**step) for step in range(11)))
+    start = ReferenceEmbedding(row[:1], ["a"])
+    for rounds, reached in [(0, 0), (1, 1), (4, 4), (9, 9), (12, 9)]:
+        refined = refine_references(tomogram_of(row), start, rounds=rounds, neighbours=3)
+        np.testing.assert_array_equal(refined.vectors[0], row[reached])
+    default = refine_references(tomogram_of(row), start, neighbours=3)
+    np.testing.assert_array_equal(default.vectors[0], row[7])
 
 
 def test_fewer_embeddings_than_neighbours() -> None:

@@ -47,13 +47,12 @@ def test_equals_comparing_all_with_all(overlap: float) -> None:
     picks = pd.DataFrame(rng.uniform(0, 40, (400, 3)), columns=["X", "Y", "Z"]).astype(np.float32)
     picks["metric_best"] = rng.permutation(400) / 400
     picks["width"] = rng.integers(5, 15, 400)
-    survivors: list[pd.Series] = []
-    for _, pick in picks.sort_values("metric_best", ascending=False).iterrows():
-        if all(
-            cube_iou(pick[["X", "Y", "Z"]], pick["width"], other[["X", "Y", "Z"]], other["width"]) <= overlap
-            for other in survivors
-        ):
-            survivors.append(pick)
+    ordered = picks.sort_values("metric_best", ascending=False)
+    centres, sizes = ordered[["X", "Y", "Z"]].to_numpy(np.float64), ordered["width"].to_numpy()
+    survivors = np.empty(0, dtype=np.int64)
+    for row in range(400):
+        if (cube_iou(centres[row], sizes[row], centres[survivors], sizes[survivors]) <= overlap).all():
+            survivors = np.append(survivors, row)
     kept = suppress_overlapping(picks, overlap)
     assert 10 < len(kept) < 390
-    np.testing.assert_array_equal(kept["metric_best"], [pick["metric_best"] for pick in survivors])
+    np.testing.assert_array_equal(kept["metric_best"], ordered["metric_best"].to_numpy()[survivors])

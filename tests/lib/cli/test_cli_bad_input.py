@@ -1,0 +1,304 @@
+"""Bad input through the commands: one line, exit code 2, no traceback, nothing lost or half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mrcfile
+import numpy as np
+import pytest
+
+from tomotwin_lib.formats.volumes import read_volume, write_volume
+
+Lab = Any
+Run = Callable[..., Any]
+
+
+class Malicious:
+    """Unpickling this runs a command of the system."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.proof}",)
+
+
+@pytest.fixture
+def refused(tmp_path: Path, run: Run) -> Callable[..., str]:
+    """Run a command that writes to ``tmp_path / "out"`` and must be refused; returns its one line."""
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("tomo_embeddings.temb", "embeddings.temb", "map.tmap", "located.tloc", "final.pth"):
+        (out / name).write_text("result of an earlier run")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def call(name: str, *arguments: object) -> str:
+        outcome = run(name, *arguments)
+        assert outcome.code == 2
+        assert outcome.out == ""
+        lines = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1 and outcome.err.endswith(f"{lines[0]}\n")
+        assert "Traceback" not in outcome.err
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+        return lines[0]
+
+    return call
+
+
+def broken_volume(kind: str, folder: Path, good: Path) -> Path:
+    """A file that cannot be embedded."""
+    path = folder / f"{kind}.mrc"
+    data = np.array(read_volume(good).data)
+    if kind == "truncated":
+        path.write_bytes(good.read_bytes()[:5000])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "flat":
+        with mrcfile.new(path) as mrc:
+            mrc.set_data(data[0])
+    elif kind == "text":
+        path.write_text("not a volume")
+    elif kind == "nan":
+        data[3, 4, 5] = np.nan
+        write_volume(path, data, None)
+    elif kind == "constant":
+        write_volume(path, np.ones_like(data), None)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["truncated", "empty", "flat", "text", "nan", "constant", "missing"])
+def test_unusable_tomogram(kind: str, lab: Lab, tmp_path: Path, refused: Callable[..., str]) -> None:
+    path = broken_volume(kind, tmp_path, lab.tomogram)
+    line = refused(
+        "main", "embed", "tomogram", "-m", lab.model, "-v", path, "-o", tmp_path / "out", "-s", "8"
+    )
+    assert str(path) in line
+
+
+@pytest.mark.parametrize("kind", ["truncated", "empty", "flat", "nan", "constant"])
+def test_unusable_reference(kind: str, lab: Lab, tmp_path: Path, refused: Callable[..., str]) -> None:
+    path = broken_volume(kind, tmp_path, lab.references / "tomo_1abc_0.mrc")
+    line = refused(
+        "embed_main", "subvolumes", "-m", lab.model, "-v", lab.references, path, "-o", tmp_path / "out"
+    )
+    assert str(path) in line
+
+
+def test_reference_of_the_wrong_size(lab: Lab, tmp_path: Path, refused: Callable[..., str]) -> None:
+    path = tmp_path / "small.mrc"
+    write_volume(path, np.random.default_rng(0).normal(size=(36, 36, 36)), 10.0)
+    line = refused("embed_main", "subvolumes", "-m", lab.model, "-v", path, "-o", tmp_path / "out")
+    assert str(path) in line and "36" in line and "37" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("-s", "0"), ("stride", "0")),
+        (("-s", "2", "2"), ("stride", "2 2")),
+        (("-s", "-1"), ("stride", "-1")),
+        (("-z", "10", "60"), ("zrange", "60", "42")),
+        (("-z", "-4", "10"), ("zrange", "-4")),
+        (("-z", "20", "10"), ("zrange", "20")),
+        (("-b", "0"), ("batchsize", "0")),
+        (("--device", "toaster"), ("--device", "toaster")),
+    ],
+)
+def test_impossible_options(
+    options: tuple[str, ...],
+    expected: tuple[str, ...],
+    lab: Lab,
+    tmp_path: Path,
+    refused: Callable[..., str],
+) -> None:
+    line = refused(
+        "embed_main", "tomogram", "-m", lab.model, "-v", lab.tomogram, "-o", tmp_path / "out", *options
+    )
+    assert all(word in line for word in expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "word"), [((42, 46, 57), 1, "57"), ((42, 46, 58), 0, "none of the")]
+)
+def test_unusable_mask(
+    shape: tuple[int, ...], value: int, word: str, lab: Lab, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    mask = tmp_path / "mask.mrc"
+    write_volume(mask, np.full(shape, value, dtype=np.int8), 10.0)
+    line = refused(
+        "embed_main", "tomogram", "-m", lab.model, "-v", lab.tomogram, "-o", tmp_path / "out", "--mask", mask
+    )
+    assert str(mask) in line and word in line
+
+
+def test_two_tomograms_of_one_name(lab: Lab, tmp_path: Path, refused: Callable[..., str]) -> None:
+    twin = tmp_path / "tomo.mrc"
+    twin.write_bytes(lab.tomogram.read_bytes())
+    line = refused(
+        "embed_main", "tomogram", "-m", lab.model, "-v", lab.tomogram, twin, "-o", tmp_path / "out"
+    )
+    assert "overwrite" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"identifier": "SiamseNet"}, "SiamseNet"),
+        ({"network_config": {"widht": 2}}, "widht"),
+        ({"train_config": {"lerning_rate": 1}}, "lerning_rate"),
+        ({"distence": "COSINE"}, "distence"),
+        ({"distance": "MANHATTAN"}, "MANHATTAN"),
+    ],
+)
+def test_unusable_configuration(
+    change: dict[str, Any], word: str, lab: Lab, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    path = tmp_path / "network.json"
+    path.write_text(json.dumps({"identifier": "FullyConvolutional", "network_config": {}} | change))
+    common = ("-v", lab.references, "--validvolumes", lab.references, "-o", tmp_path / "out")
+    line = refused("train_main", *common, "-nc", path)
+    assert str(path) in line and word in line
+
+
+def test_training_options_that_cannot_be(lab: Lab, tmp_path: Path, refused: Callable[..., str]) -> None:
+    path = tmp_path / "network.json"
+    path.write_text('{"identifier": "FullyConvolutional", "network_config": {"width": 2}}')
+    common = (
+        "train_main",
+        "-v",
+        lab.references,
+        "--validvolumes",
+        lab.references,
+        "-o",
+        tmp_path / "out",
+        "-nc",
+        path,
+    )
+    assert "not available in this version" in refused(*common, "-p", "densities")
+    for option, value in (
+        ("--epochs", "0"),
+        ("--max_neg", "0"),
+        ("--max-minutes", "-1"),
+        ("-d", "MANHATTAN"),
+    ):
+        line = refused(*common, option, value)
+        assert option in line and value in line
+    assert "nowhere" in refused(*common[:2], "nowhere", *common[3:])
+    assert "no.pth" in refused(*common, "--checkpoint", "no.pth")
+
+
+def test_embedding_of_another_network(
+    lab: Lab, other_model: Path, tmp_path: Path, run: Run, refused: Callable[..., str]
+) -> None:
+    work = tmp_path / "work"
+    assert run("embed_main", "tomogram", "-m", lab.model, "-v", lab.tomogram, "-o", work, "-s", "8").code == 0
+    assert run("embed_main", "subvolumes", "-m", other_model, "-v", lab.references, "-o", work).code == 0
+    tomogram, references = work / "tomo_embeddings.temb", work / "embeddings.temb"
+    line = refused(
+        "map_main", "distance", "-r", references, "-v", tomogram, "-o", tmp_path / "out", "--refine"
+    )
+    assert "same network" in line and "MD5" in line
+    line = refused("map_main", "distance", "-r", tomogram, "-v", references, "-o", tmp_path / "out")
+    assert str(tomogram) in line
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("embed_main", "tomogram", "-m", "{model}", "-v", "{tomogram}", "-o", "{blocked}"),
+        ("embed_main", "subvolumes", "-m", "{model}", "-v", "{references}", "-o", "{blocked}"),
+        ("map_main", "distance", "-r", "a", "-v", "b", "-o", "{blocked}"),
+        ("locate_main", "findmax", "-m", "a", "-o", "{blocked}"),
+        ("pick_main", "-l", "a", "-o", "{blocked}"),
+        ("evaluate_main", "positions", "-p", "a", "-l", "b", "-o", "{blocked}"),
+        ("train_main", "-v", "a", "--validvolumes", "b", "-nc", "c", "-o", "{blocked}"),
+        ("main", "simulate", "-o", "{blocked}"),
+    ],
+)
+def test_output_folder_that_cannot_be_written(
+    command: tuple[str, ...], lab: Lab, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    # Below a file no folder can be made, not even by the administrator, whom permissions do not stop.
+    (tmp_path / "file").write_text("")
+    blocked = tmp_path / "file" / "folder"
+    values = {"model": lab.model, "tomogram": lab.tomogram, "references": lab.references, "blocked": blocked}
+    line = refused(*(word.format(**values) for word in command))
+    assert str(blocked) in line and "cannot be written" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("evil.temb", ("map_main", "distance", "-r", "{evil}", "-v", "{evil}", "-o", "{out}")),
+        ("evil.tmap", ("locate_main", "findmax", "-m", "{evil}", "-o", "{out}")),
+        ("evil.tloc", ("pick_main", "-l", "{evil}", "-o", "{out}")),
+        ("evil.tloc", ("evaluate_main", "positions", "-p", "{positions}", "-l", "{evil}", "-o", "{out}")),
+        ("evil.pth", ("embed_main", "tomogram", "-m", "{evil}", "-v", "{tomogram}", "-o", "{out}")),
+        ("evil.tloc", ("main", "info", "{evil}")),
+        ("evil.pth", ("main", "info", "{evil}")),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_malicious_files_are_not_run(
+    name: str, command: tuple[str, ...], lab: Lab, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    proof, evil = tmp_path / "proof", tmp_path / name
+    evil.write_bytes(pickle.dumps(Malicious(proof)))
+    values = {
+        "evil": evil, "out": tmp_path / "out", "tomogram": lab.tomogram, "positions": lab.positions
+    }  # fmt: skip
+    line = refused(*(word.format(**values) for word in command))
+    assert str(evil) in line
+    assert not proof.exists()
+
+
+def test_info_of_files_that_tell_nothing(tmp_path: Path, refused: Callable[..., str]) -> None:
+    (tmp_path / "a.xyz").write_text("")
+    (tmp_path / "b.json").write_text("[1, 2]")
+    (tmp_path / "c.json").write_text("{")
+    for name in ("a.xyz", "b.json", "c.json", "missing.mrc", "missing.pth", "missing.json", "missing.tmap"):
+        assert name in refused("main", "info", tmp_path / name)
+
+
+def test_picks_that_do_not_fit(lab: Lab, tmp_path: Path, run: Run, refused: Callable[..., str]) -> None:
+    work = tmp_path / "work"
+    run("embed_main", "tomogram", "-m", lab.model, "-v", lab.tomogram, "-o", work, "-s", "4")
+    run("embed_main", "subvolumes", "-m", lab.model, "-v", lab.references, "-o", work)
+    run(
+        "map_main",
+        "distance",
+        "-r",
+        work / "embeddings.temb",
+        "-v",
+        work / "tomo_embeddings.temb",
+        "-o",
+        work,
+    )
+    locate = ("locate_main", "findmax", "-m", work / "map.tmap", "-o")
+    sizes = tmp_path / "sizes.json"
+    sizes.write_text('{"1abc": 17}')
+    for option, value in (("-b", sizes), ("-b", "0"), ("-b", "no.json"), ("-t", "-1"), ("--processes", "0")):
+        refused(*locate, tmp_path / "out", option, value)
+    assert run(*locate, work).code == 0
+
+    pick = ("pick_main", "-l", work / "located.tloc", "-o", tmp_path / "out")
+    assert "9zzz" in refused(*pick, "--target", "9zzz")
+    assert "--minmetric" in refused(*pick, "--minmetric", "0.8", "--maxmetric", "0.7")
+    small = tmp_path / "small.mrc"
+    write_volume(small, np.zeros((3, 3, 3)), None)
+    assert "outside" in refused(*pick, "--png", "--tomogram", small)
+
+    evaluate = ("evaluate_main", "positions", "-l", work / "located.tloc", "-o", tmp_path / "out", "-p")
+    truth = tmp_path / "truth.txt"
+    truth.write_text("9zzz 1 2 3\n")
+    assert "9zzz" in refused(*evaluate, truth)
+    truth.write_text("1abc 1 two 3\n")
+    assert "two" in refused(*evaluate, truth)
+    assert "fbeta" in refused(*evaluate, lab.positions, "--fbeta", "0")
+    assert "step" in refused(*evaluate, lab.positions, "--optim", "--stepsize_optim_similarity", "0")

@@ -1,0 +1,230 @@
+"""What the command lines mean: TomoTwin's flags, both names of each command, one-line complaints."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tomotwin_lib.cli import embed, evaluate, locate, output, pick, simulate, train
+from tomotwin_lib.cli import map as map_command
+from tomotwin_lib.cli.main import COMMANDS, build_parser, build_single_parser
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.simulation.dataset import simulate_dataset
+from tomotwin_lib.training import trainer
+
+Run = Callable[..., Any]
+OLD_NAMES: dict[str, tuple[ModuleType, str]] = {
+    "tomotwin_train.py": (train, "train"),
+    "tomotwin_embed.py": (embed, "embed"),
+    "tomotwin_map.py": (map_command, "map"),
+    "tomotwin_locate.py": (locate, "locate"),
+    "tomotwin_pick.py": (pick, "pick"),
+    "tomotwin_scripts_evaluate.py": (evaluate, "evaluate"),
+}
+DOCUMENTED = [
+    "tomotwin_train.py -v path/train/volumes/ --validvolumes path/valid/volumes/ -o out_train "
+    "-nc path/to/siamese_network.json --epochs 300",
+    "tomotwin_embed.py tomogram -m /path/to/model.pth -v tiltseries_rec.mrc -o ./ -b 256",
+    "tomotwin_embed.py subvolumes -m /path/to/model.pth -v refs/ -b 8 -o ./",
+    "tomotwin_map.py distance -r embeddings.temb -v tiltseries_rec_embeddings.temb --refine -o ./",
+    "tomotwin_locate.py findmax -m map.tmap -o ./ --write_heatmaps",
+    "tomotwin_scripts_evaluate.py positions -p particle_positions.txt -l located.tloc -s boxsizes.json "
+    "--optim --stepsize_optim_similarity 0.01",
+]
+
+
+def parse(line: str) -> dict[str, Any]:
+    """The arguments of a command line, which both names of the command must read alike."""
+    name, *arguments = shlex.split(line)
+    module, command = OLD_NAMES[name]
+    old = vars(build_single_parser(name, module).parse_args(arguments))
+    assert old == vars(build_parser().parse_args([command, *arguments]))
+    return old
+
+
+@pytest.mark.parametrize("line", DOCUMENTED)
+def test_documented_command_lines_are_understood(line: str) -> None:
+    assert callable(parse(line)["run"])
+
+
+def test_documented_command_lines_are_those_of_the_document(shared: Path) -> None:
+    text = (shared / "reference" / "tomotwin-developer-information.rst").read_text()
+    found = re.findall(r"tomotwin_\w+\.py [^;\n]+", text)
+    assert [line.strip() for line in found] == DOCUMENTED
+
+
+def test_documented_values_arrive() -> None:
+    trained, tomogram, subvolumes, mapped, located, evaluated = map(parse, DOCUMENTED)
+    assert (trained["volpath"], trained["validvolumes"]) == ("path/train/volumes/", "path/valid/volumes/")
+    assert (trained["outpath"], trained["epochs"]) == ("out_train", 300)
+    assert trained["netconfiguration"] == "path/to/siamese_network.json"
+    assert (tomogram["volumes"], tomogram["batchsize"]) == (["tiltseries_rec.mrc"], 256)
+    assert (subvolumes["volumes"], subvolumes["batchsize"]) == (["refs/"], 8)
+    assert (mapped["references"], mapped["refine"]) == ("embeddings.temb", True)
+    assert (located["map"], located["write_heatmaps"]) == ("map.tmap", True)
+    assert (evaluated["optim"], evaluated["stepsize_optim_similarity"]) == (True, 0.01)
+    assert (evaluated["positions"], evaluated["size"]) == ("particle_positions.txt", "boxsizes.json")
+
+
+def test_defaults_are_those_of_tomotwin() -> None:
+    trained = parse("tomotwin_train.py -v a --validvolumes b -o c -nc d")
+    assert (trained["epochs"], trained["max_neg"], trained["distance"]) == (10, 1, None)
+    assert trained["save_after_improvement"] is False
+    tomogram = parse("tomotwin_embed.py tomogram -m a -v b -o c")
+    assert (tomogram["batchsize"], tomogram["stride"], tomogram["padding"]) == (64, [2], True)
+    assert (tomogram["zrange"], tomogram["mask"], tomogram["distribution_mode"]) == (None, None, 1)
+    assert parse("tomotwin_embed.py subvolumes -m a -v b -o c")["batchsize"] == 128
+    located = parse("tomotwin_locate.py findmax -m a -o b")
+    assert [located[name] for name in ("tolerance", "boxsize", "global_min", "processes")] == [
+        0.2,
+        "37",
+        0.5,
+        4,
+    ]
+    picked = parse("tomotwin_pick.py -l a -o b")
+    assert {picked[name] for name in ("target", "minmetric", "maxmetric", "minsize", "maxsize")} == {None}
+    evaluated = parse("tomotwin_scripts_evaluate.py positions -p a -l b")
+    assert (evaluated["size"], evaluated["fbeta"]) == ("37", 1)
+    assert (evaluated["stepsize_optim_similarity"], evaluated["optim"]) == (0.05, False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tomotwin_train.py --volpath a --validvolumes b --pdbpath p --outpath c --netconfiguration d "
+        "--max_neg 2 --checkpoint e --distance EUCLIDEAN --save_after_improvement --max-minutes 3 "
+        "--seed 4 --device cpu",
+        "tomotwin_embed.py tomogram --modelpth a --volumes b c --outpath d --batchsize 3 --stride 2 3 4 "
+        "--zrange 5 60 --mask m.mrc --distribution_mode 0 --no-padding --method windows",
+        "tomotwin_embed.py subvolumes --modelpth a --volumes b c d --batchsize 3 --outpath e",
+        "tomotwin_map.py distance --references a --volumes b --output c",
+        "tomotwin_locate.py findmax --map a --output b --tolerance 0.1 --boxsize sizes.json --global_min 0.3 "
+        "--processes 2",
+        "tomotwin_pick.py --locate_results a --target b c.mrc --output d --minmetric 0.1 --maxmetric 0.9 "
+        "--minsize 3 --maxsize 50.5",
+        "tomotwin_scripts_evaluate.py positions --positions a --locate b --size 20 --fbeta 2 --optim",
+    ],
+)
+def test_long_flags_are_understood(line: str) -> None:
+    parse(line)
+
+
+def test_stride_is_x_y_z_on_the_command_line_and_z_y_x_in_the_library() -> None:
+    assert embed._stride([2, 3, 4]) == (4, 3, 2)
+    assert embed._stride([5]) == 5
+
+
+def test_train_passes_everything_on(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def train_double(*arguments: Any, **options: Any) -> trainer.TrainingResult:
+        bound = inspect.signature(original).bind(*arguments, **options)
+        seen.update(bound.arguments)
+        return trainer.TrainingResult(
+            tmp_path, tmp_path / "l", tmp_path / "f", tmp_path / "e", pd.DataFrame()
+        )
+
+    original = trainer.train
+    monkeypatch.setattr(trainer, "train", train_double)
+    configuration = tmp_path / "c.json"
+    configuration.write_text(
+        '{"identifier": "FullyConvolutional", "network_config": {}, "distance": "COSINE"}'
+    )
+    outcome = run(
+        "train_main", "-v", "a", "--validvolumes", "b", "-o", tmp_path, "-nc", configuration, "--epochs", "7",
+        "-d", "euclidean", "--checkpoint", "k.pth", "--seed", "3", "--max-minutes", "1.5", "--max_neg", "4",
+        "--device", "cpu", "--no-progress", "--save_after_improvement",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert "--max_neg 4" in outcome.err
+    assert seen["configuration"]["distance"] == "EUCLIDEAN"
+    del seen["configuration"]
+    assert seen == {
+        "volumes": "a", "validation": "b", "output": str(tmp_path), "epochs": 7, "device": "cpu", "seed": 3,
+        "resume_from": "k.pth", "max_minutes": 1.5, "save_after_improvement": True, "progress": False,
+    }  # fmt: skip
+
+
+def test_simulate_has_the_defaults_of_the_library() -> None:
+    args = build_parser().parse_args(["simulate", "-o", "x"])
+    defaults = {name: p.default for name, p in inspect.signature(simulate_dataset).parameters.items()}
+    assert tuple(reversed(args.size)) == defaults["tomogram_shape"]
+    assert (args.seed, args.tomograms, args.snr) == (defaults["seed"], defaults["tomograms"], defaults["snr"])
+    assert (args.particles, args.subvolumes) == (
+        defaults["particles_per_class"], defaults["subvolumes_per_class"],
+    )  # fmt: skip
+    assert args.run is simulate.run
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("embed",),
+        ("embed", "tomogram"),
+        ("embed", "tomogram", "-m", "a", "-v", "b", "-o", "c", "-s", "two"),
+        ("embed", "tomogram", "-m", "a", "-v", "b", "-o", "c", "-d", "7"),
+        ("pick", "-l", "a", "-o", "b", "--unknown"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(arguments: tuple[str, ...], run: Run) -> None:
+    outcome = run("main", *arguments)
+    assert outcome.code == 2 and outcome.out == ""
+    assert outcome.err.startswith("error: tomotwin") and outcome.err.count("\n") == 1
+
+
+def test_without_a_command_the_help_is_shown(run: Run) -> None:
+    outcome = run("main")
+    assert outcome.code == 2
+    assert all(name in outcome.out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(OLD_NAMES))
+def test_help_says_the_defaults(name: str) -> None:
+    module, _ = OLD_NAMES[name]
+    parser = build_single_parser(name, module)
+    parsers = [parser]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            parsers += action.choices.values()
+    text = "\n".join(parser.format_help() for parser in parsers)
+    assert "(default: True)" not in text and "(default: None)" not in text and "%(default)s" not in text
+    assert name == "tomotwin_map.py" or "(default: " in text
+
+
+def test_errors_of_the_system_and_of_the_user_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def raising(error: BaseException) -> Callable[[], int]:
+        def run() -> int:
+            raise error
+
+        return run
+
+    full = OSError(28, "No space left on device", "/data/[run]/map.tmap")
+    for error, code, text in (
+        (
+            InputError("a.mrc", "it\nis [bold]bad[/bold]", "Fix it"),
+            2,
+            "a.mrc: it is [bold]bad[/bold]. Fix it.",
+        ),
+        (full, 2, "/data/[run]/map.tmap: No space left on device"),
+        (MemoryError("1 TB"), 2, "not enough memory (1 TB)"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ):
+        assert output.guarded(raising(error)) == code
+        captured = capsys.readouterr().err
+        assert text in captured and captured.count("\n") == 1
+    with pytest.raises(ZeroDivisionError):  # a mistake of ours keeps its traceback
+        output.guarded(raising(ZeroDivisionError()))
+
+
+def test_file_names_of_references_never_clash() -> None:
+    assert output.file_stems(["a.mrc", "b.rec", "a.rec", "a_2.mrc"]) == ["a", "b", "a_2", "a_2_2"]

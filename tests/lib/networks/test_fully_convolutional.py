@@ -1,0 +1,104 @@
+"""The fully convolutional network: its geometry, and that a volume equals its windows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tomotwin_lib.embedding.dense import embed_densely
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.networks.fully_convolutional import FullyConvolutional
+from tomotwin_lib.products import Grid
+
+WINDOW = 37
+
+
+@pytest.fixture(scope="module")
+def network() -> FullyConvolutional:
+    """Random weights, and normalisations whose constants differ from those of a fresh network."""
+    torch.manual_seed(1)
+    network = FullyConvolutional(width=4, output_channels=8)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.2)
+    return network.requires_grad_(False).eval()
+
+
+def test_a_window_becomes_exactly_one_vector_of_unit_norm(network: FullyConvolutional) -> None:
+    vectors = network(torch.randn(3, 1, WINDOW, WINDOW, WINDOW))
+    assert vectors.shape == (3, 8)
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
+
+
+def test_one_voxel_more_reaches_the_vector_and_none_beyond_the_window_does(
+    network: FullyConvolutional,
+) -> None:
+    volume = torch.randn(1, 1, WINDOW + 2, WINDOW, WINDOW)
+    near, far = volume.clone(), volume.clone()
+    near[0, 0, WINDOW - 1] += 1
+    far[0, 0, WINDOW] += 1
+    first = network.forward_dense(volume)[:, :, 0]
+    assert not torch.allclose(first, network.forward_dense(near)[:, :, 0], atol=1e-5)
+    torch.testing.assert_close(first, network.forward_dense(far)[:, :, 0])
+
+
+def test_folding_changes_nothing(network: FullyConvolutional) -> None:
+    volume = torch.randn(1, 1, 43, 39, 41)
+    folded = nn.functional.normalize(network.folded()(volume), dim=1)
+    torch.testing.assert_close(folded, network.forward_dense(volume), atol=1e-5, rtol=0)
+    assert not any(isinstance(module, nn.BatchNorm3d) for module in network.folded().modules())
+
+
+@pytest.mark.parametrize("shape", [(41, 40, 47), (38, 51, 37)])
+@pytest.mark.parametrize(
+    ("stride", "tile"), [((2, 2, 2), 48), ((2, 2, 2), 3), ((4, 2, 6), 2), ((1, 3, 2), 5), ((5, 7, 3), 48)]
+)
+@pytest.mark.parametrize("padding", [True, False])
+def test_dense_equals_window_by_window(
+    network: FullyConvolutional,
+    shape: tuple[int, int, int],
+    stride: tuple[int, int, int],
+    tile: int,
+    padding: bool,
+) -> None:
+    volume = np.random.default_rng(3).standard_normal(shape).astype(np.float32)
+    half = WINDOW // 2
+    usable = shape if padding else tuple(edge - WINDOW + 1 for edge in shape)
+    counts = tuple(-(-edge // step) for edge, step in zip(usable, stride, strict=True))
+    origin = (0, 0, 0) if padding else (half, half, half)
+    grid = Grid(origin, stride, counts)  # type: ignore[arg-type]
+    dense = embed_densely(
+        network, volume, grid, padding=padding, device=torch.device("cpu"), progress=False, tile_sites=tile
+    )
+    assert dense.shape == (*counts, 8)
+
+    chosen = np.random.default_rng(4).choice(grid.size, min(grid.size, 25), replace=False)
+    padded = np.pad(volume, half, mode="reflect")
+    windows = [
+        padded[z : z + WINDOW, y : y + WINDOW, x : x + WINDOW]
+        for z, y, x in grid.positions(chosen).astype(int)
+    ]
+    expected = network(torch.from_numpy(np.stack(windows))[:, None]).numpy()
+    np.testing.assert_allclose(dense.reshape(-1, 8)[chosen], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"width": 0}, {"width": 2.5}, {"output_channels": -1}, {"dropout": 1.0}]
+)
+def test_impossible_arguments_are_refused(arguments: dict[str, float]) -> None:
+    (name,) = arguments
+    with pytest.raises(InputError, match=name):
+        FullyConvolutional(**arguments)  # type: ignore[arg-type]
+
+
+def test_default_network_stays_small(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    torch.save(FullyConvolutional().state_dict(), path)
+    assert path.stat().st_size < 20e6
