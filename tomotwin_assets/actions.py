@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pandas as pd
 from rich.markup import escape
@@ -77,14 +78,18 @@ def status() -> int:
         return 0
 
 
-def ui(host: str, port: int) -> int:
+def ui(host: str, port: int) -> NoReturn:
     """Replace this process by Dagster's web server and daemon."""
     data = read_settings().data_folder()
     os.environ[HOME_VARIABLE] = str(home(data))
     os.environ[DATA_VARIABLE] = str(data)
     workspace = project_folder() / "workspace.yaml"
     target = ["-w", str(workspace)] if workspace.is_file() else ["-m", "tomotwin_assets.definitions"]
-    console.print(f"{data} on http://{host}:{port} (history in {os.environ[HOME_VARIABLE]}); Ctrl+C ends it")
+    console.print(
+        f"{escape(str(data))} on http://{host}:{port}; Ctrl+C ends it. "
+        f"History: {escape(os.environ[HOME_VARIABLE])}",
+        soft_wrap=True,
+    )
     arguments = [sys.executable, "-m", "dagster", "dev", *target, "-h", host, "-p", str(port)]
     os.execv(sys.executable, arguments)
 

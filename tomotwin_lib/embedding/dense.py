@@ -74,7 +74,7 @@ def embed_densely(
 
 @dataclass(frozen=True)
 class _Pass:
-    """The sites of a grid that one dense evaluation reaches: every ``period``-th along each axis from ``first`` on.
+    """The sites that one dense evaluation reaches: every ``period``-th along each axis from ``first`` on.
 
     Attributes
     ----------

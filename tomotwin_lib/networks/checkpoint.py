@@ -22,7 +22,7 @@ from tomotwin_lib.networks.registry import build_network
 
 # What TomoTwin's checkpoints hold beside tensors and plain types: scores saved as NumPy scalars.
 _SCALARS = ("float16", "float32", "float64", "int32", "int64", "bool")
-# The functions that rebuild NumPy's scalars and arrays: NumPy 1 and NumPy 2 give their module different names.
+# What rebuilds NumPy's scalars and arrays: NumPy 1 and NumPy 2 give its module different names.
 _REBUILD_SCALAR, _REBUILD_ARRAY = np.float64(0).__reduce__()[0], np.empty(0).__reduce__()[0]
 _ALLOWED: list[Any] = [
     np.dtype,

@@ -24,8 +24,8 @@ def validate(
 
     Returns
     -------
-    The mean loss, and the macro F1 of giving each subvolume the class whose mean embedding is nearest, its own
-    embedding left out of the mean.
+    The mean loss, and the macro F1 of giving each subvolume the class whose mean embedding is nearest, with
+    its own embedding left out of the mean.
     """
     network.eval()
     batches = [

@@ -148,28 +148,30 @@ def test_the_minimum_is_exclusive() -> None:
     assert len(find_maxima(volume, global_min=0.7499)) == 1
 
 
-@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     ("smooth", "steps", "tolerance", "global_min"),
-    [(1.0, None, 0.2, 0.3), (1.0, 10, 0.2, 0.0), (0.6, 5, 0.2, 0.0), (0, 4, 0.25, -1), (1.5, 5, 0.0, -0.7)],
+    [(1.0, None, 0.1, 0.2), (0.8, 10, 0.2, 0.0), (0.6, 5, 0.2, 0.0), (0, 4, 0.25, -1), (1.0, 8, 0.0, -0.5)],
 )
 def test_equals_filling_one_region_after_the_other(
-    seed: int, smooth: float, steps: int | None, tolerance: float, global_min: float
+    smooth: float, steps: int | None, tolerance: float, global_min: float
 ) -> None:
-    rng = np.random.default_rng(seed)
-    volume = gaussian_filter(rng.standard_normal((8, 10, 9)), smooth)
-    volume = (volume / np.abs(volume).max()).astype(np.float32)
-    if steps:  # plateaus
-        volume = np.round(volume * steps) / np.float32(steps)
-    volume[rng.random(volume.shape) < 0.05] = -np.inf
-    maxima = find_maxima(volume, tolerance, global_min)
-    expected = regions_one_by_one(volume, tolerance, global_min)
-    found = zip(maxima.positions.tolist(), maxima.sizes.tolist(), maxima.values.tolist(), strict=True)
-    assert expected
-    assert [round(value, 5) for value in maxima.values.tolist()] == [round(row[2], 5) for row in expected]
-    for row, known in zip(sorted(found), sorted(expected), strict=True):
-        np.testing.assert_allclose(row[0], known[0], atol=1e-9)
-        assert row[1:] == pytest.approx(known[1:])
+    count = 0
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        volume = gaussian_filter(rng.standard_normal((10, 13, 12)), smooth)
+        volume = (volume / np.abs(volume).max()).astype(np.float32)
+        if steps:  # plateaus
+            volume = np.round(volume * steps) / np.float32(steps)
+        volume[rng.random(volume.shape) < 0.05 * (seed % 2)] = -np.inf
+        maxima = find_maxima(volume, tolerance, global_min)
+        expected = regions_one_by_one(volume, tolerance, global_min)
+        found = zip(maxima.positions.tolist(), maxima.sizes.tolist(), maxima.values.tolist(), strict=True)
+        assert maxima.values.tolist() == pytest.approx([row[2] for row in expected])
+        for row, known in zip(sorted(found), sorted(expected), strict=True):
+            np.testing.assert_allclose(row[0], known[0], atol=1e-9)
+            assert row[1:] == pytest.approx(known[1:])
+        count += len(expected)
+    assert count >= 10
 
 
 @pytest.mark.parametrize("axis", range(3))

@@ -1,0 +1,103 @@
+"""The shell command: exit codes, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from tiny_platform import Platform
+
+from tomotwin_assets.instance import HOME_VARIABLE, SHELL_TAG, home, open_instance
+from tomotwin_assets.settings import DATA_VARIABLE
+from tomotwin_lib.errors import InputError
+
+
+def only_line(text: str) -> str:
+    (line,) = text.strip().splitlines()
+    return line
+
+
+def test_without_a_data_folder(platform: Platform, capsys: pytest.CaptureFixture[str]) -> None:
+    os.environ[DATA_VARIABLE] = "/nowhere"
+    assert platform.call("run") == 2
+    assert only_line(capsys.readouterr().out).startswith("/nowhere: the data folder does not exist.")
+
+
+def test_names_that_are_not_there(platform: Platform, capsys: pytest.CaptureFixture[str]) -> None:
+    assert platform.call("run", "--model", "nett") == 2
+    assert only_line(capsys.readouterr().out) == "--model: there is no model 'nett'. There are net."
+
+
+def test_a_folder_without_tomograms(platform: Platform, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (platform.data / "tomograms").iterdir():
+        path.unlink()
+    assert platform.call("run") == 2
+    assert "there is no tomogram" in only_line(capsys.readouterr().out)
+
+
+def test_register_lists_what_is_there(platform: Platform, capsys: pytest.CaptureFixture[str]) -> None:
+    assert platform.call("register") == 0
+    assert "1 model (net); 2 tomograms (one, two)" in capsys.readouterr().out
+
+
+def test_the_instance_is_quiet_and_the_projects_own(platform: Platform, tmp_path: Path) -> None:
+    folder = home(platform.data)
+    assert folder.parent == tmp_path / ".dagster_home"
+    with open_instance(platform.data) as instance:
+        assert instance.telemetry_enabled is False
+        assert instance.nux_enabled is False
+        assert instance.is_persistent
+        assert instance.event_log_storage.get_pool_config().default_pool_limit == 1
+
+
+def test_each_data_folder_has_its_own_history(platform: Platform, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    assert home(platform.data) != home(tmp_path / "other")
+    os.environ[HOME_VARIABLE] = str(tmp_path / "mine")
+    try:
+        assert home(platform.data) == home(tmp_path / "other") == tmp_path / "mine"
+    finally:
+        del os.environ[HOME_VARIABLE]
+
+
+def test_two_shells_do_not_work_on_one_history(platform: Platform) -> None:
+    with (
+        open_instance(platform.data),
+        pytest.raises(InputError, match="another tomotwin-platform is at work"),
+        open_instance(platform.data),
+    ):
+        pass
+
+
+def test_runs_of_a_killed_shell_are_closed(platform: Platform) -> None:
+    @dg.job
+    def nothing() -> None:
+        pass
+
+    with open_instance(platform.data) as instance:
+        run = instance.create_run_for_job(
+            nothing, status=dg.DagsterRunStatus.STARTED, tags={SHELL_TAG: "true"}
+        )
+    with open_instance(platform.data) as instance:
+        found = instance.get_run_by_id(run.run_id)
+        assert found is not None
+        assert found.status is dg.DagsterRunStatus.FAILURE
+
+
+def test_the_ui_opens_the_same_history(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[list[str]] = []
+
+    def replaced(program: str, arguments: list[str]) -> None:
+        called.append(arguments)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execv", replaced)
+    monkeypatch.setenv(HOME_VARIABLE, "")
+    with pytest.raises(SystemExit):
+        platform.call("ui", "--port", "3456")
+    assert os.environ[HOME_VARIABLE].startswith(str(platform.data.parent / ".dagster_home"))
+    (arguments,) = called
+    assert arguments[1:6] == ["-m", "dagster", "dev", "-m", "tomotwin_assets.definitions"]
+    assert arguments[-2:] == ["-p", "3456"]

@@ -1,0 +1,121 @@
+"""Augmentation: what may change, what must stay."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tomotwin_lib.training.augmentation import augment, background_negatives, off_centre_negatives
+from tomotwin_lib.training.settings import TrainSettings
+
+STILL = TrainSettings(
+    aug_train_shift_distance=0,
+    aug_rotation="none",
+    aug_noise=0.0,
+    aug_dropout=(0.0, 0.0),
+    aug_gain=0.0,
+    aug_offset=0.0,
+)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(count: int = 6, edge: int = 9) -> torch.Tensor:
+    return torch.randn(count, 1, edge, edge, edge, generator=generator(9))
+
+
+def test_without_any_strength_nothing_changes() -> None:
+    volumes = noise()
+    torch.testing.assert_close(augment(volumes, STILL, generator()), volumes)
+
+
+def test_shift_moves_by_whole_voxels_and_reflects_at_the_rim() -> None:
+    volumes = noise(1)
+    expected = {
+        tuple(shift): np.roll(
+            np.pad(volumes[0, 0].numpy(), 1, mode="reflect"), [-s for s in shift], (0, 1, 2)
+        )[1:-1, 1:-1, 1:-1]
+        for shift in np.ndindex(3, 3, 3)
+        for shift in [np.array(shift) - 1]
+    }
+    settings = replace(STILL, aug_train_shift_distance=1)
+    seen = set()
+    for seed in range(60):
+        shifted = augment(volumes, settings, generator(seed))[0, 0].numpy()
+        matches = [shift for shift, volume in expected.items() if np.array_equal(volume, shifted)]
+        assert len(matches) == 1
+        seen.add(matches[0])
+    assert len(seen) > 20
+
+
+def test_half_turns_are_the_three_rotations_and_never_mirror_images() -> None:
+    volumes = noise(1)
+    turned = {(): volumes, (0, 1): volumes.flip(2, 3), (0, 2): volumes.flip(2, 4), (1, 2): volumes.flip(3, 4)}
+    settings = replace(STILL, aug_rotation="half_turns")
+    seen = set()
+    for seed in range(40):
+        result = augment(volumes, settings, generator(seed))
+        (match,) = [name for name, volume in turned.items() if torch.equal(volume, result)]
+        seen.add(match)
+    assert seen == set(turned)
+
+
+def test_rotation_about_z_keeps_each_plane_and_what_stands_on_the_axis() -> None:
+    volumes = torch.zeros(8, 1, 9, 9, 9)
+    volumes[:, 0, 2, 4, 4] = 1.0  # on the axis
+    volumes[:, 0, 6, 3:6, 3:6] = 1.0
+    result = augment(volumes, replace(STILL, aug_rotation="full_z"), generator())
+    torch.testing.assert_close(result[:, 0, 2, 4, 4], torch.ones(8))
+    assert float(result[:, 0, [0, 1, 3, 4, 5, 7, 8]].abs().max()) == 0.0
+    torch.testing.assert_close(result[:, 0, 6].sum(dim=(1, 2)), torch.full((8,), 9.0), atol=0.6, rtol=0)
+
+
+def test_off_centre_negatives_lie_at_the_distance_asked_for() -> None:
+    volumes = torch.zeros(200, 1, 37, 37, 37)
+    volumes[:, 0, 18, 18, 18] = 1.0
+    result = off_centre_negatives(volumes, replace(STILL, off_centre_distance=(5.0, 12.0)), generator())
+    place = torch.stack([torch.nonzero(volume[0])[0] for volume in result]) - 18
+    distance = place.double().norm(dim=1)
+    assert distance.min() >= 5 - 0.9 and distance.max() <= 12 + 0.9  # rounded to whole voxels
+    assert distance.max() - distance.min() > 5
+
+
+def test_background_has_the_spectrum_of_the_subvolume_and_none_of_its_structure() -> None:
+    volumes = noise(4, 16) + torch.sin(torch.arange(16) / 2.0)
+    result = background_negatives(volumes, STILL, generator())
+    axes = (-3, -2, -1)
+    spectrum = [torch.fft.rfftn(v, dim=axes).abs() for v in (volumes, result)]
+    # Where a coefficient is its own conjugate the phase is not free, so a few values may differ.
+    close = torch.isclose(spectrum[0], spectrum[1], rtol=1e-3, atol=1e-3)
+    assert close.double().mean() > 0.98
+    similarity = torch.nn.functional.cosine_similarity(volumes.flatten(1), result.flatten(1))
+    assert similarity.abs().max() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("aug_noise", 0.5), ("aug_gain", 0.3), ("aug_offset", 0.3), ("aug_dropout", (0.2, 0.4))],
+)
+def test_each_distortion_has_the_strength_asked_for(name: str, value: object) -> None:
+    volumes = noise(64, 9)
+    change = augment(volumes, replace(STILL, **{name: value}), generator()) - volumes
+    if name == "aug_dropout":
+        lost = (change != 0).double().mean(dim=(1, 2, 3, 4))
+        assert lost.min() > 0.15 and lost.max() < 0.45
+        return
+    strength = (change if name != "aug_gain" else change / volumes).flatten(1)
+    spread = strength.std(dim=1) if name == "aug_noise" else strength.mean(dim=1).abs()
+    limit = {"aug_noise": 0.5, "aug_gain": np.exp(0.3) - 1, "aug_offset": 0.3}[name]
+    assert 0.5 * limit < spread.max() < 1.1 * limit
+
+
+def test_the_same_generator_gives_the_same_batch() -> None:
+    volumes, settings = noise(), TrainSettings()
+    first, second, other = (augment(volumes, settings, generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
