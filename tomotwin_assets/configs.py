@@ -76,8 +76,9 @@ class TrainingConfig(dg.Config):
     )
     seed: int = Field(default=0, ge=0, description="Of weights, batches and augmentation.")
     keep: Literal["best_f1", "best_loss", "final"] = Field(
-        default="best_f1",
-        description="The network to keep: best validation F1, lowest validation loss, or the last.",
+        default="best_loss",
+        description="The network to keep: lowest validation loss, best validation F1 (coarser: it soon reaches "
+        "1 on few subvolumes), or the last.",
     )
     resume: bool = Field(
         default=False,
@@ -158,5 +159,5 @@ class EvaluationConfig(dg.Config):
         default=1.0, gt=0, description="Above 1 recall weighs more, below 1 precision; 1 is F1."
     )
     optimise_step: float = Field(
-        default=0.05, gt=0, le=0.5, description="Step of the similarity thresholds that the best case tries."
+        default=0.01, gt=0, le=0.5, description="Step of the similarity thresholds that the best case tries."
     )

@@ -58,10 +58,10 @@ class Currency:
             return "not made yet"
         if not self.folder.product(asset, *(split_key(key) if key else ())).exists():
             return "its file is gone"
-        if asset in CONFIGS and made.settings != recorded(resolve(asset, self.settings)):
+        if self._settings_differ(made, asset, key):
             return "its settings have changed"
         for parent in sorted(self.needs(asset, key)):
-            latest = self._made(parent, self._parent_key(parent, asset, key))
+            latest = self._made(parent, self.parent_key(parent, asset, key))
             if latest is not None and latest.number > made.number:
                 return f"{parent} is newer"
         return None
@@ -69,11 +69,18 @@ class Currency:
     def needs(self, asset: str, key: str | None) -> set[str]:
         """What a product is made from."""
         parents = self.parents[asset]
-        if asset == "trained_model" and key is not None and self.folder.model_file(key).suffix == ".pth":
-            return parents & {MODELS}  # an imported network has nothing to do with the subvolumes
-        return parents
+        return parents & {MODELS} if self._imported(asset, key) else parents
 
-    def _parent_key(self, parent: str, asset: str, key: str | None) -> str | None:
+    def _settings_differ(self, made: Made, asset: str, key: str | None) -> bool:
+        if asset not in CONFIGS or self._imported(asset, key):
+            return False
+        return made.settings != recorded(resolve(asset, self.settings))
+
+    def _imported(self, asset: str, key: str | None) -> bool:
+        """Whether it is an imported network, which subvolumes and training settings have no part in."""
+        return asset == "trained_model" and key is not None and self.folder.model_file(key).suffix == ".pth"
+
+    def parent_key(self, parent: str, asset: str, key: str | None) -> str | None:
         """The parent's partition that belongs to ``key``; ``None`` where it has none, or all count."""
         partitions = self.partitioned[parent]
         if partitions is None or key is None:

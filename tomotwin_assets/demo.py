@@ -10,7 +10,7 @@ import pandas as pd
 from rich.markup import escape
 
 from tomotwin_assets import actions
-from tomotwin_assets.progress import console
+from tomotwin_assets.progress import console, show_bars
 from tomotwin_assets.resources import DataFolder
 from tomotwin_assets.settings import DATA_VARIABLE, DEMO, FILE, project_folder
 from tomotwin_assets.values import read_report
@@ -20,32 +20,36 @@ from tomotwin_lib.simulation.dataset import SimulatedDataset, simulate_dataset
 MODEL = "small"
 CONFIGURATION: dict[str, Any] = {
     "identifier": "FullyConvolutional",
-    "network_config": {"width": 12},
+    "network_config": {"width": 8},
     "train_config": {
         "loss": "SupConLoss",
-        "learning_rate": 2e-3,
+        "loss_kwargs": {"temperature": 0.1},
+        "learning_rate": 0.004,
         "optimizer": "AdamW",
+        "weight_decay": 0.01,
         "schedule": "cosine",
         "batchsize": 40,
         "samples_per_class": 8,
-        "off_centre": 0.3,
-        "background": 0.2,
-        "aug_gain": 0.3,
-        "aug_offset": 0.3,
+        "off_centre": 0.5,
+        "background": 0.25,
+        "aug_train_shift_distance": 1,
+        "aug_rotation": "half_turns",
+        "aug_noise": 0.3,
+        "aug_dropout": [0.0, 0.1],
+        "aug_gain": 0.15,
+        "aug_offset": 0.1,
     },
     "distance": "COSINE",
-    "window_size": 37,
 }
 """Small enough to be trained on two cores in the time that a demo may take."""
 
 SETTINGS = """\
 # Settings of the demo's steps; see the README for the others.
 [training]
-epochs = 40
-max_minutes = 4.0
+epochs = 24
 """
 
-DATASET: dict[str, Any] = {"seed": 0}
+DATASET: dict[str, Any] = {"seed": 0, "snr": 0.3}
 """Arguments of the simulator; see :func:`tomotwin_lib.simulation.dataset.simulate_dataset`."""
 
 
@@ -62,7 +66,9 @@ def run_demo() -> int:
 
 def prepare(folder: Path) -> SimulatedDataset:
     """Simulate the data set unless it is there, with the model and the settings of the demo."""
-    dataset = simulate_dataset(folder, **DATASET, model_name=MODEL, model_configuration=CONFIGURATION)
+    dataset = simulate_dataset(
+        folder, **DATASET, model_name=MODEL, model_configuration=CONFIGURATION, progress=show_bars()
+    )
     console.print(f"Simulated data: {escape(str(folder))}{' (there already)' if dataset.reused else ''}")
     if not (folder / FILE).exists():
         with atomic_path(folder / FILE) as temporary:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster_shared.error import SerializableErrorInfo
 from rich.markup import escape
 
@@ -15,9 +16,12 @@ from tomotwin_assets.configs import CONFIGS, recorded, resolve
 from tomotwin_assets.currency import Currency
 from tomotwin_assets.definitions import defs
 from tomotwin_assets.instance import SHELL_TAG
-from tomotwin_assets.partitions import pair_key, split_key
+from tomotwin_assets.partitions import pair_key
 from tomotwin_assets.stages import CHECK, COMPARE, PICK, PREPARE, STAGES, TRAIN, Stage
 from tomotwin_lib.errors import InputError
+
+# Dagster turns Ctrl+C into a failure of the step that was running.
+_INTERRUPTED = {DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__}
 
 
 def job(name: str) -> dg.JobDefinition:
@@ -62,7 +66,7 @@ class Runner:
         todo: list[str] = []
         for asset in (asset for asset in stage.assets if asset not in (leave_out or ())):
             parents = self.currency.needs(asset, key)
-            if blocked := sorted(parent for parent in parents if self._has_failed(parent, key)):
+            if blocked := sorted(parent for parent in parents if self._has_failed(parent, asset, key)):
                 self.failed.add((asset, key))
                 reason = f"left out: {blocked[0]} could not be made"
                 progress.line("[yellow]–[/]", asset, progress.partition_text(key), reason)
@@ -73,11 +77,9 @@ class Runner:
         if todo:
             self._execute(stage, key, todo)
 
-    def _has_failed(self, parent: str, key: str | None) -> bool:
-        if parent == "evaluation_report" and key is None:
-            return False  # the leaderboard gathers those that there are
-        keys: set[str | None] = {None, key, *(split_key(key) if key is not None else ())}
-        return any((parent, candidate) in self.failed for candidate in keys)
+    def _has_failed(self, parent: str, asset: str, key: str | None) -> bool:
+        # The leaderboard's reports have keys that it has not: it gathers those that there are.
+        return (parent, self.currency.parent_key(parent, asset, key)) in self.failed
 
     def _execute(self, stage: Stage, key: str | None, assets: list[str]) -> None:
         tags = {SHELL_TAG: "true"}
@@ -95,7 +97,10 @@ class Runner:
         self.made += len(finished)
         for event in result.all_events:
             if event.is_step_failure and event.step_key is not None:
-                reason = explain(event.step_failure_data.error)
+                error = event.step_failure_data.error
+                if any(link.cls_name in _INTERRUPTED for link in chain(error)):
+                    raise KeyboardInterrupt
+                reason = explain(error)
                 progress.line(
                     "[red]✗[/]", event.step_key, progress.partition_text(key), f"[red]{escape(reason)}[/]"
                 )
@@ -116,20 +121,24 @@ class Runner:
         return {"ops": ops, "loggers": {progress.NAME: {}}}
 
 
+def chain(error: SerializableErrorInfo | None) -> list[SerializableErrorInfo]:
+    """An error and its causes, the first cause last."""
+    links = []
+    while error is not None:
+        links.append(error)
+        error = error.cause
+    return links
+
+
 def explain(error: SerializableErrorInfo | None) -> str:
     """One line that says why a step failed: the message for the user where there is one."""
-    chain = []
-    while error is not None:
-        chain.append(error)
-        error = error.cause
-    for link in chain:
+    links = chain(error)
+    for link in links:
         if link.cls_name == InputError.__name__:
             return _message(link)
-    return (
-        f"{_message(chain[-1])} (the traceback is in the run's log: tomotwin-platform ui)"
-        if chain
-        else "failed"
-    )
+    if not links:
+        return "failed"
+    return f"{_message(links[-1])} (the traceback is in the run's log: tomotwin-platform ui)"
 
 
 def _message(link: SerializableErrorInfo) -> str:

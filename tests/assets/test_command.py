@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import dagster as dg
@@ -101,3 +102,30 @@ def test_the_ui_opens_the_same_history(platform: Platform, monkeypatch: pytest.M
     (arguments,) = called
     assert arguments[1:6] == ["-m", "dagster", "dev", "-m", "tomotwin_assets.definitions"]
     assert arguments[-2:] == ["-p", "3456"]
+
+
+def test_an_interrupted_step_ends_the_command(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("tomotwin_assets.assets.embeddings.require_usable", interrupted)
+    assert platform.call("run") == 130
+    out = capsys.readouterr().out
+    assert "Interrupted; what was finished is kept." in out
+    assert "tomogram_embeddings" not in out
+
+
+def test_a_failure_that_is_no_input_error_is_one_line_too(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError("by [nothing]")
+
+    monkeypatch.setattr("tomotwin_assets.assets.embeddings.find_volumes", broken)
+    assert platform.call("run", "--tomogram", "one") == 1
+    out = capsys.readouterr().out
+    (failure,) = [line for line in out.splitlines() if "✗" in line]
+    assert "ZeroDivisionError: by [nothing]" in failure
+    assert "Traceback" not in out

@@ -25,8 +25,8 @@ CONFIGURATION = {
     "distance": "COSINE",
     "window_size": 37,
 }
-# An untrained network finds nothing above the usual threshold.
-SETTINGS = "[picking]\nlowest_similarity = -1.0\ntolerance = 0.05\n"
+# An untrained network finds nothing with the usual ones.
+SETTINGS = "[picking]\nlowest_similarity = -1.0\ntolerance = 0.01\n"
 TRUTH = "1abc 10 12 11 0 0 0\n1abc 31 25 12 0 0 0\n2xyz 30 30 12 0 0 0\n"
 
 
@@ -46,7 +46,7 @@ def write_checkpoint(folder: Path, name: str, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     network = build_network(CONFIGURATION).train()
     with torch.no_grad():
-        for _ in range(30):
+        for _ in range(15):
             network(torch.randn(8, 1, 37, 37, 37))
     path = folder / "models" / f"{name}.pth"
     save_checkpoint(path, network, CONFIGURATION, epoch=0, loss=1.0, best_loss=1.0, best_f1=0.0)

@@ -1,0 +1,51 @@
+"""The demo from end to end, on less data than it has in earnest."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tomotwin_assets import command, demo
+from tomotwin_assets.instance import HOME_VARIABLE
+from tomotwin_assets.settings import DATA_VARIABLE
+from tomotwin_assets.values import read_report
+from tomotwin_lib.cli import main as shell
+
+SMALL = {
+    "seed": 0,
+    "tomogram_shape": (60, 110, 110),
+    "particles_per_class": 1,
+    "subvolumes_per_class": 4,
+    "cut_shape": (60, 110, 110),
+}
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_scores_that_a_second_command_recomputes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(HOME_VARIABLE, raising=False)
+    monkeypatch.setenv(DATA_VARIABLE, "")  # restored afterwards: the demo sets it
+    monkeypatch.setattr(demo, "DATASET", SMALL)
+    monkeypatch.setattr(demo, "SETTINGS", "[training]\nepochs = 1\n")
+    monkeypatch.setitem(demo.CONFIGURATION, "network_config", {"width": 2})
+    assert command.main(["demo"]) == 0
+    out = capsys.readouterr().out
+    assert (tmp_path / ".dagster_home").is_dir()
+    (path,) = (tmp_path / "data" / "demo" / "products" / "evaluation_report").glob("*/*.json")
+    report = read_report(path)
+    assert len(report.best_case) == 5
+    for row in report.best_case:
+        assert str(row["reference"]) in out
+    (again,) = re.findall(r"^ *tomotwin (evaluate .*)$", out, flags=re.MULTILINE)
+    assert shell.main(shlex.split(again)) == 0
+    assert f"{report.mean('F1', best_case=True):.3f}" in capsys.readouterr().out
+
+    assert command.main(["demo"]) == 0
+    second = capsys.readouterr().out
+    assert "(there already)" in second
+    assert "0 products made" in second
