@@ -15,6 +15,7 @@ from tomotwin_lib.boxes import box_size_of, class_of_reference
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import atomic_path
 from tomotwin_lib.matching import Counts, Matching, best_thresholds
+from tomotwin_lib.picking import keep_picks
 
 
 def evaluate_positions(
@@ -102,6 +103,32 @@ def evaluate_positions(
         "without_reference": [name for name in classes if name not in class_of.values()],
     }
     return scores
+
+
+def best_case_picks(picks: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """The picks that the optimised limits keep, each reference by its own.
+
+    Parameters
+    ----------
+    picks, scores : what :func:`evaluate_positions` took, and what it returned with ``optimise``.
+
+    Returns
+    -------
+    A frame with the columns and attributes of ``picks``; picks of references without scores are left out.
+    """
+    references = picks.attrs["references"]
+    kept = [
+        keep_picks(
+            picks[picks["predicted_class"] == references.index(row["reference"])],
+            minimum_metric=row["O_METRIC"],
+            minimum_size=row["O_MIN_SIZE"],
+            maximum_size=row["O_MAX_SIZE"],
+        )
+        for row in scores.to_dict("records")
+    ]
+    chosen = pd.concat(kept, ignore_index=True)
+    chosen.attrs = dict(picks.attrs)
+    return chosen
 
 
 def mean_f1(scores: pd.DataFrame) -> float:

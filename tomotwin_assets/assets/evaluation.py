@@ -9,9 +9,10 @@ from tomotwin_assets.configs import EvaluationConfig, recorded
 from tomotwin_assets.partitions import pairs, split_key
 from tomotwin_assets.resources import DataFolder
 from tomotwin_assets.values import EvaluationReport, ReferenceVolumes, read_report, rows
-from tomotwin_lib.evaluation import evaluate_positions
-from tomotwin_lib.figures import leaderboard_bars, score_bars
+from tomotwin_lib.evaluation import best_case_picks, evaluate_positions
+from tomotwin_lib.figures import leaderboard_bars, orthoslices_with_picks, score_bars
 from tomotwin_lib.formats.ground_truth import read_particle_positions
+from tomotwin_lib.formats.volumes import read_volume
 
 SCORES = ("F1", "Recall", "Precision")
 COLUMNS = [
@@ -67,6 +68,13 @@ def evaluation_report(
         for name, frame in (("mean", as_picked), ("mean_best_case", best_case))
         for score in SCORES
     }
+    volume = read_volume(data_folder.tomogram_file(tomogram))
+    slices = orthoslices_with_picks(
+        volume.data,
+        best_case_picks(located_picks, best_case),
+        voxel_size_in_angstrom=volume.voxel_size_in_angstrom,
+        title=f"{tomogram}, picked with {model}, best thresholds",
+    )
     return dg.MaterializeResult(
         value=report,
         metadata={
@@ -81,6 +89,7 @@ def evaluation_report(
             "best_case_bars": metadata.picture(
                 score_bars(best_case, title=f"{model} on {tomogram}, best case")
             ),
+            "best_case_picks_on_slices": metadata.picture(slices),
             "ground_truth": dg.MetadataValue.path(file),
             "particles": len(truth),
             "settings": dg.MetadataValue.json(recorded(config)),

@@ -9,7 +9,13 @@ import pytest
 
 from tomotwin_lib.boxes import cube_iou
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.evaluation import evaluate_positions, mean_f1, score_table, write_evaluation
+from tomotwin_lib.evaluation import (
+    best_case_picks,
+    evaluate_positions,
+    mean_f1,
+    score_table,
+    write_evaluation,
+)
 from tomotwin_lib.formats.frames import read_picks
 from tomotwin_lib.formats.ground_truth import read_box_sizes, read_particle_positions
 from tomotwin_lib.matching import Counts, Matching, best_thresholds
@@ -225,3 +231,26 @@ def test_same_scores_as_tomotwin(shared: Path, optimise: bool, tmp_path: Path) -
     assert json.loads(dictionary.read_text()) == known
     assert mean_f1(scores) == pytest.approx(np.mean([row["F1"] for row in known.values()]))
     assert scores.attrs == {"without_truth": [], "without_reference": ["fiducial", "vesicle"]}
+
+
+def test_best_case_picks_are_those_that_the_limits_keep() -> None:
+    picks = pd.DataFrame(
+        {
+            "X": 0.0,
+            "Y": 0.0,
+            "Z": 0.0,
+            "metric_best": [0.9, 0.7, 0.6, 0.9, 0.5],
+            "size": [9, 9, 30, 3, 20],
+            "predicted_class": [0, 0, 0, 1, 1],
+        }
+    )
+    picks.attrs["references"] = ["a.mrc", "b.mrc"]
+    scores = pd.DataFrame(
+        [
+            {"reference": "b.mrc", "O_METRIC": 0.4, "O_MIN_SIZE": 5, "O_MAX_SIZE": 0},
+            {"reference": "a.mrc", "O_METRIC": 0.55, "O_MIN_SIZE": 0, "O_MAX_SIZE": 15},
+        ]
+    )
+    kept = best_case_picks(picks, scores)
+    assert kept[["predicted_class", "metric_best"]].to_numpy().tolist() == [[1, 0.5], [0, 0.9], [0, 0.7]]
+    assert kept.attrs == picks.attrs
