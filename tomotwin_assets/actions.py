@@ -103,7 +103,8 @@ def demo() -> int:
 
 def show_table(title: str, frame: pd.DataFrame) -> None:
     """Print a frame, numbers with three decimals."""
-    table = Table(*frame.columns, title=title, title_justify="left")
+    console.print(f"\n[bold]{escape(title)}[/]")
+    table = Table(*frame.columns)
     for row in frame.itertuples(index=False):
         table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
     console.print(table)

@@ -77,8 +77,8 @@ class TrainingConfig(dg.Config):
     seed: int = Field(default=0, ge=0, description="Of weights, batches and augmentation.")
     keep: Literal["best_f1", "best_loss", "final"] = Field(
         default="best_loss",
-        description="The network to keep: lowest validation loss, best validation F1 (coarse: it soon is 1 on "
-        "few subvolumes), or the last.",
+        description="The network to keep: lowest validation loss, best validation F1 (coarse: it soon is 1 "
+        "on few subvolumes), or the last.",
     )
     resume: bool = Field(
         default=False,

@@ -31,7 +31,7 @@ def test_the_demo_ends_with_scores_that_a_second_command_recomputes(
     monkeypatch.delenv(HOME_VARIABLE, raising=False)
     monkeypatch.setenv(DATA_VARIABLE, "")  # restored afterwards: the demo sets it
     monkeypatch.setattr(demo, "DATASET", SMALL)
-    monkeypatch.setattr(demo, "SETTINGS", "[training]\nepochs = 1\n")
+    monkeypatch.setattr(demo, "SETTINGS", "[training]\nepochs = 1\n[embedding]\nstride = 4\n")
     monkeypatch.setitem(demo.CONFIGURATION, "network_config", {"width": 2})
     assert command.main(["demo"]) == 0
     out = capsys.readouterr().out

@@ -147,7 +147,8 @@ def _train(
 def _outcome(extra: dict[str, Any]) -> str:
     if extra["source"] == "imported":
         return "imported"
-    return f"{extra['epochs']} epochs, best validation F1 {extra['best_validation_f1']:.2f}"
+    epochs = f"{extra['epochs']} epoch{'' if extra['epochs'] == 1 else 's'}"
+    return f"{epochs}, best validation F1 {extra['best_validation_f1']:.2f}"
 
 
 def _by_class(paths: list[Path]) -> dict[str, int]:

@@ -17,6 +17,8 @@ STEM_KERNEL = 5
 # shrinks (15³, 13³, … 1³), so that in training no layer costs much more than the others.
 CHANNEL_MULTIPLES = (1, 2, 2, 3, 4, 4, 6, 8)
 LEAKY_SLOPE = 0.1
+# Deviation in voxels of the Gaussian that the stem's first filters are smoothed with.
+STEM_SMOOTHNESS = 1.0
 
 
 class FullyConvolutional(DenseNetwork):
@@ -62,6 +64,7 @@ class FullyConvolutional(DenseNetwork):
             nn.Dropout3d(dropout),
             nn.Conv3d(channels[-1], output_channels, kernel_size=1),
         )
+        _smooth(self.features[0])
 
     def forward_dense(self, volume: torch.Tensor) -> torch.Tensor:
         return functional.normalize(self.head(self.features(volume)), dim=1)
@@ -82,6 +85,16 @@ class FullyConvolutional(DenseNetwork):
             elif not isinstance(module, nn.Dropout3d):
                 folded.append(module)
         return nn.Sequential(*folded)
+
+
+def _smooth(stem: nn.Module) -> None:
+    """Begin with smooth filters: where noise is ten times stronger than signal, rough ones see noise only."""
+    assert isinstance(stem, nn.Conv3d)
+    distance = torch.arange(STEM_KERNEL) - STEM_KERNEL // 2
+    window = torch.exp(-0.5 * (distance[:, None] - distance[None, :]) ** 2 / STEM_SMOOTHNESS**2)
+    with torch.no_grad():
+        smooth = torch.einsum("ocxyz,xi,yj,zk->ocijk", stem.weight, window, window, window)
+        stem.weight.copy_(smooth * (stem.weight.std() / smooth.std()))
 
 
 def _layer(incoming: int, outgoing: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:

@@ -73,7 +73,17 @@ def _turn_and_shift(
     if settings.aug_rotation == "half_turns":
         turns = _HALF_TURNS[torch.randint(4, (count,), generator=generator)]
     elif settings.aug_rotation == "full_z":
-        volumes = _rotate_about_z(volumes, 2 * math.pi * torch.rand(count, generator=generator))
+        beam = torch.tensor([[0.0, 0.0, 1.0]]).expand(count, 3)
+        volumes = _rotate(volumes, 2 * math.pi * torch.rand(count, 1, generator=generator) * beam)
+    if settings.aug_tilt:
+        axes = functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
+        angles = math.radians(settings.aug_tilt) * torch.rand(count, 1, generator=generator)
+        # Interpolation smooths the noise: half of the batch keeps that of the files.
+        chosen = torch.rand(count, generator=generator) < 0.5
+        volumes = volumes.clone()
+        volumes[chosen.to(volumes.device)] = _rotate(
+            volumes[chosen.to(volumes.device)], (axes * angles)[chosen]
+        )
     # One gather does both: each axis of each sample reads its own list of indices.
     z, y, x = (
         _reflected_indices(size, shifts[:, axis], turns[:, axis]).to(volumes.device)
@@ -92,13 +102,22 @@ def _reflected_indices(size: int, shifts: torch.Tensor, reverse: torch.Tensor) -
     return torch.where(reverse[:, None], size - 1 - indices, indices)
 
 
-def _rotate_about_z(volumes: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-    cos, sin, zero, one = angles.cos(), angles.sin(), torch.zeros_like(angles), torch.ones_like(angles)
-    rows = torch.stack([cos, -sin, zero, zero, sin, cos, zero, zero, zero, zero, one, zero], dim=1)
-    grid = functional.affine_grid(rows.view(-1, 3, 4).to(volumes), list(volumes.shape), align_corners=False)
-    return functional.grid_sample(
-        volumes, grid, mode="bilinear", padding_mode="reflection", align_corners=False
-    )
+def _rotate(volumes: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
+    """Turn each volume about its centre, and bring it back to the deviation that interpolation takes from it.
+
+    Parameters
+    ----------
+    rotations : (b, 3), x y z: the axis, as long as the angle in radians.
+    """
+    x, y, z = rotations.unbind(dim=1)
+    zero = torch.zeros_like(x)
+    generators = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).view(-1, 3, 3)
+    matrices = torch.cat([torch.linalg.matrix_exp(generators), torch.zeros(len(x), 3, 1)], dim=2)
+    grid = functional.affine_grid(matrices.to(volumes), list(volumes.shape), align_corners=False)
+    turned = functional.grid_sample(volumes, grid, padding_mode="reflection", align_corners=False)
+    axes = (1, 2, 3, 4)
+    lost = volumes.std(dim=axes, keepdim=True) / turned.std(dim=axes, keepdim=True).clamp_min(1e-6)
+    return turned * lost
 
 
 def _distort(volumes: torch.Tensor, settings: TrainSettings, generator: torch.Generator) -> torch.Tensor:

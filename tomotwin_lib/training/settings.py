@@ -35,6 +35,8 @@ class TrainSettings:
     aug_train_shift_distance : largest shift of a positive along each axis, in voxels.
     aug_rotation : ``full_z`` by any angle about the beam (as TomoTwin), ``half_turns`` about the three
         axes, which leave the missing wedge where it is, or ``none``.
+    aug_tilt : largest angle, in degrees, by which half of a batch is also turned about random axes; small, so
+        that the missing wedge stays about where it is.
     aug_noise : largest deviation of added Gaussian noise, in deviations of the subvolume.
     aug_dropout : range of the share of voxels set to the mean.
     aug_gain, aug_offset : largest relative change of contrast and largest shift of brightness, in deviations:
@@ -58,6 +60,7 @@ class TrainSettings:
     background: float = 0.0
     aug_train_shift_distance: int = 2
     aug_rotation: Literal["full_z", "half_turns", "none"] = "full_z"
+    aug_tilt: float = 0.0
     aug_noise: float = 0.3
     aug_dropout: tuple[float, float] = (0.05, 0.2)
     aug_gain: float = 0.0
@@ -122,6 +125,7 @@ class TrainSettings:
             ("off_centre", 0),
             ("background", 0),
             ("aug_train_shift_distance", 0),
+            ("aug_tilt", 0),
             ("aug_noise", 0),
             ("aug_gain", 0),
             ("aug_offset", 0),

@@ -46,6 +46,17 @@ def test_a_vector_depends_on_its_window_and_on_nothing_else(network: FullyConvol
     assert reached.amax(dim=0).tolist() == [WINDOW + 1, WINDOW - 1, WINDOW + 1]
 
 
+def test_a_fresh_stem_is_smooth() -> None:
+    torch.manual_seed(0)
+    network = FullyConvolutional(width=32)
+    weight = network.features[0].weight.detach()[:, 0]
+    neighbours = torch.corrcoef(torch.stack([weight[:, :, :, :-1].flatten(), weight[:, :, :, 1:].flatten()]))[
+        0, 1
+    ]
+    assert neighbours > 0.6  # 0 for independent weights
+    assert float(weight.std()) == pytest.approx(3**-0.5 * 125**-0.5, rel=0.1)  # as PyTorch begins
+
+
 def test_folding_changes_nothing(network: FullyConvolutional) -> None:
     volume = torch.randn(1, 1, 43, 39, 41)
     folded = nn.functional.normalize(network.folded()(volume), dim=1)
