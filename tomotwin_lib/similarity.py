@@ -57,15 +57,21 @@ def similarity_map(
     )
 
 
-def check_same_network(tomogram: TomogramEmbedding, references: ReferenceEmbedding) -> None:
+def check_same_network(
+    tomogram: TomogramEmbedding, references: ReferenceEmbedding, source: str | None = None
+) -> None:
     """Make sure that the embeddings can be compared.
+
+    Parameters
+    ----------
+    source : name of the references' file, for messages.
 
     Raises
     ------
     InputError
         If there is nothing to compare, the checkpoints' fingerprints differ, or the channels do.
     """
-    source = f"references for {tomogram.attributes.get('filepath', 'the tomogram')}"
+    source = source or f"references for {tomogram.attributes.get('filepath', 'the tomogram')}"
     theirs, ours = references.attributes, tomogram.attributes
     if not len(references.vectors):
         raise InputError(source, "there is no reference", "Embed at least one reference subvolume")

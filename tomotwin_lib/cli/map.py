@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
 
     references = read_reference_embedding(args.references)
     tomogram = read_tomogram_embedding(args.volumes)
-    check_same_network(tomogram, references)
+    check_same_network(tomogram, references, args.references)
     if args.refine:
         references = refine_references(tomogram, references)
     similarity = similarity_map(tomogram, references, progress=args.progress)
