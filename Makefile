@@ -3,10 +3,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-DATA ?= $(if $(TOMOTWIN_DATA),$(TOMOTWIN_DATA),data/demo)
-# The instance whose runs the UI shows: one folder in the project, so that history survives.
-export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
-
 .PHONY: install demo test ui lint clean
 
 install: $(INSTALLED)
@@ -25,7 +21,7 @@ test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 ui: install
-	TOMOTWIN_DATA=$(DATA) $(BIN)/tomotwin-platform ui
+	$(BIN)/tomotwin-platform ui
 
 lint: install
 	$(BIN)/ruff check .

@@ -94,13 +94,6 @@ def ui(host: str, port: int) -> NoReturn:
     os.execv(sys.executable, arguments)
 
 
-def demo() -> int:
-    """Run the demo."""
-    from tomotwin_assets.demo import run_demo
-
-    return run_demo()
-
-
 def show_table(title: str, frame: pd.DataFrame) -> None:
     """Print a frame, numbers with three decimals."""
     console.print(f"\n[bold]{escape(title)}[/]")

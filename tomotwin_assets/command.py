@@ -41,6 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _demo(_actions: object, _options: argparse.Namespace) -> int:
+    from tomotwin_assets.demo import run_demo
+
+    return run_demo()
+
+
 def quiet() -> None:
     """Keep the libraries' own messages off the shell."""
     warnings.filterwarnings("ignore", module=r"dagster.*")
@@ -86,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = _command(
         commands, "demo", "simulate a small data set under data/demo and run the whole graph over it"
     )
-    demo.set_defaults(action=lambda actions, options: actions.demo())
+    demo.set_defaults(action=_demo)
     return parser
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from tomotwin_lib.errors import InputError
+from tomotwin_lib.networks.arguments import require_integer, require_number
 from tomotwin_lib.networks.base import DenseNetwork
 
 STEM_KERNEL = 5
@@ -44,15 +44,9 @@ class FullyConvolutional(DenseNetwork):
 
     def __init__(self, width: int = 24, output_channels: int = 32, dropout: float = 0.0) -> None:
         super().__init__()
-        for name, value in (("width", width), ("output_channels", output_channels)):
-            if not isinstance(value, int) or value < 1:
-                raise InputError(
-                    f"network_config.{name}", f"{value!r} is no positive whole number", "Give 1 or more"
-                )
-        if not 0 <= dropout < 1:
-            raise InputError(
-                "network_config.dropout", f"{dropout!r} is outside [0, 1)", "Give a share such as 0.1"
-            )
+        width = require_integer("width", width, 1)
+        output_channels = require_integer("output_channels", output_channels, 1)
+        dropout = require_number("dropout", dropout, 0, below=1)
 
         channels = (width, *(multiple * width for multiple in CHANNEL_MULTIPLES))
         layers: list[nn.Module] = [*_layer(1, width, STEM_KERNEL, stride=self.total_stride)]
