@@ -75,11 +75,11 @@ def _turn_and_shift(
     elif settings.aug_rotation == "full_z":
         beam = torch.tensor([[0.0, 0.0, 1.0]]).expand(count, 3)
         volumes = _rotate(volumes, 2 * math.pi * torch.rand(count, 1, generator=generator) * beam)
-    if settings.aug_tilt:
+    if settings.aug_tilt and count > 1:
         axes = functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
         angles = math.radians(settings.aug_tilt) * torch.rand(count, 1, generator=generator)
         # Interpolation smooths the noise: half of the batch keeps that of the files.
-        chosen = torch.rand(count, generator=generator) < 0.5
+        chosen = torch.randperm(count, generator=generator)[: count // 2]
         volumes = volumes.clone()
         volumes[chosen.to(volumes.device)] = _rotate(
             volumes[chosen.to(volumes.device)], (axes * angles)[chosen]
