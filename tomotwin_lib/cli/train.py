@@ -32,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--outpath", required=True, metavar="FOLDER", help="for checkpoints, history and logs"
     )
     parser.add_argument(
-        "-nc", "--netconfiguration", required=True, metavar="JSON", help="which network to train, and how"
+        "-nc",
+        "--netconfiguration",
+        required=True,
+        metavar="JSON",
+        help="which network to train, and how: a file, or the name of one that ships, fully_convolutional",
     )
     parser.add_argument(
         "--epochs", type=int, default=10, metavar="N", help="passes through the training subvolumes"

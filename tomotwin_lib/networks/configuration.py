@@ -12,11 +12,17 @@ from tomotwin_lib.errors import InputError
 from tomotwin_lib.networks.registry import build_network
 from tomotwin_lib.training.settings import TrainSettings
 
+SHIPPED = Path(__file__).parent / "configurations"
 KEYS = ("identifier", "network_config", "train_config", "distance", "window_size")
 
 
 def read_configuration(path: str | Path) -> dict[str, Any]:
     """Read and check a configuration such as TomoTwin's ``config_siamese.json``.
+
+    Parameters
+    ----------
+    path : a JSON file, or where there is none of that name, the name of one that ships with the library
+        (``fully_convolutional``).
 
     Returns
     -------
@@ -28,6 +34,9 @@ def read_configuration(path: str | Path) -> dict[str, Any]:
         If the file is not there, is no JSON object, or fails :func:`check_configuration`.
     """
     path = Path(path)
+    shipped = SHIPPED / f"{path}.json"
+    if not path.exists() and shipped.is_file():
+        path = shipped
     try:
         configuration = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

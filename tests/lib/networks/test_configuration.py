@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.networks.configuration import read_configuration
+from tomotwin_lib.networks.configuration import SHIPPED, read_configuration
 from tomotwin_lib.networks.registry import NETWORKS, build_network
 from tomotwin_lib.training.settings import TrainSettings
 
@@ -97,3 +97,13 @@ def test_old_configurations_say_only_that_there_is_a_miner() -> None:
 def test_tomotwins_own_configurations_are_read(shared: Path, name: str) -> None:
     configuration = read_configuration(shared / "reference" / name)
     assert configuration["distance"] == "COSINE"
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.json")), ids=lambda path: path.stem)
+def test_shipped_configurations_are_found_by_name_unless_a_file_has_it(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_configuration(path.stem) == json.loads(path.read_text(encoding="utf-8"))
+    (tmp_path / path.stem).write_text(json.dumps(GOOD), encoding="utf-8")
+    assert read_configuration(path.stem) == GOOD
