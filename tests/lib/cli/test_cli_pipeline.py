@@ -70,7 +70,8 @@ def test_the_map_is_highest_where_the_references_were_cut(located: Path, lab: La
     for index, name in enumerate(frame.attrs["references"]):
         highest = frame.loc[frame[f"d_class_{index}"].astype(float).idxmax()]
         assert tuple(highest[["Z", "Y", "X"]]) == lab.centres[name]
-        assert highest[f"d_class_{index}"] > 0.999
+        # Not 1: a file is standardised by its own mean and deviation, the tomogram by those of the whole.
+        assert highest[f"d_class_{index}"] > 0.99
 
 
 def test_refinement_and_pictures(located: Path, run: Run) -> None:

@@ -116,7 +116,7 @@ def test_unsigned_bytes_of_imod(tmp_path: Path, imod: tuple[int, int], expected:
         (header_bytes(mode=101) + bytes(12), "packed 4-bit integers"),
         (header_bytes(mode=55) + bytes(96), "unknown type (MRC mode 55)"),
         (header_bytes(z=6, intervals_z=2, space_group=401) + bytes(288), "a stack of 3 volumes"),
-        (gzip.compress(header_bytes(, mtime=0) + bytes(96)), "packed with gzip"),
+        (gzip.compress(header_bytes() + bytes(96), mtime=0), "packed with gzip"),
     ],
 )
 def test_refuses(tmp_path: Path, content: bytes, problem: str) -> None:
