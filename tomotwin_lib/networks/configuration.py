@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tomotwin_lib.distances import DISTANCES
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.networks.registry import build_network
@@ -70,4 +72,6 @@ def check_configuration(configuration: Mapping[str, Any], source: str) -> None:
             source, f"unknown distance {configuration['distance']!r}", f"Choose one of {', '.join(DISTANCES)}"
         )
     TrainSettings.from_configuration(configuration, source)
-    build_network(configuration, source)
+    # Only the arguments matter here: on the meta device no weight is allocated or drawn.
+    with torch.device("meta"):
+        build_network(configuration, source)

@@ -132,16 +132,6 @@ class _Block(nn.Module):
     #: order of the parameters is that of TomoTwin, on which optimiser states in checkpoints rely.
     downsample: nn.Module | None
 
-    def __init__(
-        self,
-        inputs: int,
-        width: int,
-        stride: int,
-        shortcut_type: ShortcutType,
-        normalise: NormalisationFactory,
-    ) -> None:
-        super().__init__()
-
     def change(self, features: torch.Tensor) -> torch.Tensor:
         """What the convolutions make of the features."""
         raise NotImplementedError
@@ -162,7 +152,7 @@ class _BasicBlock(_Block):
         shortcut_type: ShortcutType,
         normalise: NormalisationFactory,
     ) -> None:
-        super().__init__(inputs, width, stride, shortcut_type, normalise)
+        super().__init__()
         self.conv1 = nn.Conv3d(inputs, width, 3, stride=stride, padding=1, bias=False)
         self.norm1 = normalise(width)
         self.conv2 = nn.Conv3d(width, width, 3, padding=1, bias=False)
@@ -187,7 +177,7 @@ class _Bottleneck(_Block):
         shortcut_type: ShortcutType,
         normalise: NormalisationFactory,
     ) -> None:
-        super().__init__(inputs, width, stride, shortcut_type, normalise)
+        super().__init__()
         outputs = width * self.expansion
         self.conv1 = nn.Conv3d(inputs, width, 1, bias=False)
         self.norm1 = normalise(width)
@@ -229,7 +219,7 @@ class _SampledShortcut(nn.Module):
 
 
 # Depth → the kind of block and the number of blocks in each layer.
-_ARCHITECTURES: dict[int, tuple[type[_Block], tuple[int, int, int, int]]] = {
+_ARCHITECTURES: dict[int, tuple[type[_BasicBlock] | type[_Bottleneck], tuple[int, int, int, int]]] = {
     10: (_BasicBlock, (1, 1, 1, 1)),
     18: (_BasicBlock, (2, 2, 2, 2)),
     34: (_BasicBlock, (3, 4, 6, 3)),
