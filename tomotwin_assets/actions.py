@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -79,8 +80,15 @@ def status() -> int:
 
 
 def ui(host: str, port: int) -> NoReturn:
-    """Replace this process by Dagster's web server and daemon."""
+    """Replace this process by Dagster's web server and daemon.
+
+    Raises
+    ------
+    InputError
+        If there is no data folder, or something else listens on the port.
+    """
     data = read_settings().data_folder()
+    _require_free(host, port)
     os.environ[HOME_VARIABLE] = str(home(data))
     os.environ[DATA_VARIABLE] = str(data)
     workspace = project_folder() / "workspace.yaml"
@@ -92,6 +100,20 @@ def ui(host: str, port: int) -> NoReturn:
     )
     arguments = [sys.executable, "-m", "dagster", "dev", *target, "-h", host, "-p", str(port)]
     os.execv(sys.executable, arguments)
+
+
+def _require_free(host: str, port: int) -> None:
+    """Dagster's own complaint comes late and leaves its daemon running."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise InputError(
+                f"--port {port}",
+                f"the web server cannot listen on {host} there ({getattr(error, 'strerror', None) or error})",
+                "Choose another one, or stop what uses it",
+            ) from error
 
 
 def show_table(title: str, frame: pd.DataFrame) -> None:

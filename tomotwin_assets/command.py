@@ -28,10 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 1 if something failed, 2 for bad input, 130 if interrupted."""
     options = _parser().parse_args(arguments)
     quiet()
-    # Dagster takes seconds to import: not before the options have been read.
-    from tomotwin_assets import actions
-
     try:
+        # Dagster takes seconds to import: not before the options have been read. And the graph reads the
+        # settings files when it is imported.
+        from tomotwin_assets import actions
+
         return int(options.action(actions, options))
     except InputError as error:
         console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)

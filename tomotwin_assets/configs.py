@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from tomotwin_assets.settings import FILE, Settings, read_settings
 from tomotwin_lib.errors import InputError
+from tomotwin_lib.exporting import DEFAULT_FORMATS, FORMATS
 
 C = TypeVar("C", bound=dg.Config)
 
@@ -45,9 +46,10 @@ def resolve(asset: str, settings: Settings) -> dg.Config:
     """
     section, config = CONFIGS[asset]
     given = settings.section(section)
+    source = " or ".join(str(path) for path in settings.files) or FILE
     if unknown := [name for name in given if name not in config.model_fields]:
         raise InputError(
-            FILE,
+            source,
             f"[{section}] has unknown settings: {', '.join(unknown)}",
             f"There are {', '.join(config.model_fields)}",
         )
@@ -56,7 +58,7 @@ def resolve(asset: str, settings: Settings) -> dg.Config:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise InputError(FILE, f"[{section}] {name} is {first['input']!r}", first["msg"]) from error
+        raise InputError(source, f"[{section}] {name} is {first['input']!r}", first["msg"]) from error
 
 
 def recorded(config: dg.Config) -> dict[str, Any]:
@@ -82,7 +84,8 @@ class TrainingConfig(dg.Config):
     )
     resume: bool = Field(
         default=False,
-        description="Go on from latest.pth of an interrupted training of this model, if there is one.",
+        description="Go on from an interrupted training of this model, if any; its configuration must "
+        "be the same.",
     )
 
 
@@ -148,6 +151,20 @@ class CoordinatesConfig(dg.Config):
         default=None,
         ge=0,
         description="Leave out picks whose region has no more positions than this. Empty: keep all.",
+    )
+    formats: list[str] = Field(
+        default=list(DEFAULT_FORMATS),
+        description=f"Which files to write for each kind of particle: {', '.join(FORMATS)}.",
+    )
+    output_voxel_size_in_angstrom: Optional[float] = Field(
+        default=None,
+        gt=0,
+        description="Write coordinates in voxels of this size, such as those of the tilt series, which "
+        "relion4 and relion5 take. Empty: in those of the tomogram.",
+    )
+    tomogram_size: Optional[list[int]] = Field(
+        default=None,
+        description="x, y, z of the tomogram in voxels of that size, for relion5. Empty: scaled and rounded.",
     )
 
 

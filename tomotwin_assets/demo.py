@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pandas as pd
 from rich.markup import escape
 
 from tomotwin_assets import actions
+from tomotwin_assets.configs import resolve
 from tomotwin_assets.progress import console, show_bars
 from tomotwin_assets.resources import DataFolder
-from tomotwin_assets.settings import DATA_VARIABLE, DEMO, FILE, project_folder
+from tomotwin_assets.settings import DATA_VARIABLE, DEMO, FILE, project_folder, read_settings
 from tomotwin_assets.values import read_report
 from tomotwin_lib.files import atomic_path
 from tomotwin_lib.simulation.dataset import SimulatedDataset, simulate_dataset
@@ -78,6 +80,8 @@ def prepare(folder: Path) -> SimulatedDataset:
 
 def show(folder: DataFolder, dataset: SimulatedDataset) -> None:
     """Print the scores of each kind of particle, where everything lies, and what to do next."""
+    config = resolve("evaluation_report", read_settings())
+    step = config.optimise_step  # type: ignore[attr-defined]
     for file in dataset.tomograms:
         path = folder.product("evaluation_report", MODEL, file.stem)
         report = read_report(path)
@@ -101,10 +105,12 @@ def show(folder: DataFolder, dataset: SimulatedDataset) -> None:
             ]
         )
         truth = dataset.folder / "ground_truth" / f"{file.stem}.txt"
+        shell = Path(sys.executable).with_name("tomotwin")
         console.print(
             "The same scores again, from the files:\n"
-            f"  tomotwin evaluate positions -p {_short(truth)} -l {_short(picks)} "
-            f"-s {_short(dataset.box_sizes)} --optim"
+            f"  {_short(shell)} evaluate positions -p {_short(truth)} -l {_short(picks)} "
+            f"-s {_short(dataset.box_sizes)} --optim --stepsize_optim_similarity {step:g} "
+            f"-o {_short(dataset.folder / 'scores' / file.stem)}"
             "\nLook at it all, with pictures and lineage:\n  make ui    (or: tomotwin-platform ui)",
             soft_wrap=True,
             markup=False,

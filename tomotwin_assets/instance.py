@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
-from tomotwin_assets.settings import project_folder
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import atomic_path, ensure_writable_folder
 
@@ -48,9 +46,9 @@ _NO_CAPTURE = {
 def home(data: Path) -> Path:
     """The folder of the instance, made if it is not there.
 
-    ``DAGSTER_HOME`` where it is set. Otherwise ``.dagster_home`` in the project's folder, with a folder of
-    its own for each data folder: names of partitions are shared by a whole instance, and the demo's have no
-    place among a lab's.
+    ``DAGSTER_HOME`` where it is set. Otherwise ``.dagster_home`` in the data folder: what is up to date there
+    does not depend on where the platform is started from, and partitions of one data folder have no place
+    among those of another.
 
     Raises
     ------
@@ -60,8 +58,7 @@ def home(data: Path) -> Path:
     if variable := os.environ.get(HOME_VARIABLE):
         folder = Path(variable).expanduser().resolve()
     else:
-        mark = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:8]
-        folder = project_folder() / ".dagster_home" / f"{data.resolve().name}-{mark}"
+        folder = data.resolve() / ".dagster_home"
     ensure_writable_folder(folder)
     if not (folder / "dagster.yaml").exists():
         with atomic_path(folder / "dagster.yaml") as temporary:

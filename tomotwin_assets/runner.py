@@ -159,8 +159,22 @@ def overview(
         PICK: [pair_key(model, tomogram) for model in models for tomogram in tomograms],
         COMPARE: [None],
     }
+    # What is made from something stale is stale as well, though nothing newer is there yet.
+    stale: set[tuple[str, str | None]] = set()
+    for stage in STAGES:
+        for key in keys[stage]:
+            for asset in stage.assets:
+                parents = currency.needs(asset, key)
+                # The leaderboard is made from the reports of all partitions.
+                made_from = (
+                    {entry for entry in stale if entry[0] in parents}
+                    if key is None
+                    else stale & {(parent, currency.parent_key(parent, asset, key)) for parent in parents}
+                )
+                if made_from or currency.why_not(asset, key) is not None:
+                    stale.add((asset, key))
     return {
-        asset: (sum(currency.why_not(asset, key) is None for key in keys[stage]), len(keys[stage]))
+        asset: (sum((asset, key) not in stale for key in keys[stage]), len(keys[stage]))
         for stage in STAGES
         for asset in stage.assets
         if trains or asset != "training_data"

@@ -34,11 +34,15 @@ SECTIONS = ("training", "embedding", "similarity", "picking", "coordinates", "ev
 
 @dataclass(frozen=True)
 class Settings:
-    """What is set: the data folder (``None`` where nothing says), the device, and the steps' settings."""
+    """What is set: the data folder (``None`` where nothing says), the device, and the steps' settings.
+
+    ``files`` are the settings files that were read, for messages.
+    """
 
     data: Path | None
     device: str
     sections: dict[str, dict[str, Any]]
+    files: tuple[Path, ...] = ()
 
     def section(self, name: str) -> dict[str, Any]:
         """The settings of one section, empty where the files have none."""
@@ -92,7 +96,8 @@ def read_settings() -> Settings:
         if name in own or name in beside_data
     }
     device = os.environ.get(DEVICE_VARIABLE) or own.get("device") or beside_data.get("device") or "auto"
-    return Settings(data, str(device), sections)
+    files = dict.fromkeys(path / FILE for path in (project, data) if path is not None)
+    return Settings(data, str(device), sections, tuple(path for path in files if path.is_file()))
 
 
 def _data_folder(project: Path, own: dict[str, Any]) -> Path | None:

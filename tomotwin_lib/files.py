@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -56,6 +57,18 @@ def ensure_writable_folder(folder: str | Path) -> Path:
             "Choose another folder or change its permissions",
         ) from error
     return folder
+
+
+def replace_folder(new: Path, old: Path) -> None:
+    """Give the folder ``new`` the name ``old``; what had it is deleted once that is done.
+
+    Both lie in the same folder.
+    """
+    aside = old.with_name(f".{old.name}.{os.getpid()}.old")
+    if old.exists():
+        old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def md5_of_file(path: str | Path) -> str:

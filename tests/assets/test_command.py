@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -43,9 +46,8 @@ def test_register_lists_what_is_there(platform: Platform, capsys: pytest.Capture
     assert "1 model (net); 2 tomograms (one, two)" in capsys.readouterr().out
 
 
-def test_the_instance_is_quiet_and_the_projects_own(platform: Platform, tmp_path: Path) -> None:
-    folder = home(platform.data)
-    assert folder.parent == tmp_path / ".dagster_home"
+def test_the_instance_is_quiet_and_lies_with_the_data(platform: Platform) -> None:
+    assert home(platform.data) == platform.data / ".dagster_home"
     with open_instance(platform.data) as instance:
         assert instance.telemetry_enabled is False
         assert instance.nux_enabled is False
@@ -98,10 +100,40 @@ def test_the_ui_opens_the_same_history(platform: Platform, monkeypatch: pytest.M
     monkeypatch.setenv(HOME_VARIABLE, "")
     with pytest.raises(SystemExit):
         platform.call("ui", "--port", "3456")
-    assert os.environ[HOME_VARIABLE].startswith(str(platform.data.parent / ".dagster_home"))
+    assert os.environ[HOME_VARIABLE] == str(platform.data / ".dagster_home")
     (arguments,) = called
     assert arguments[1:6] == ["-m", "dagster", "dev", "-m", "tomotwin_assets.definitions"]
     assert arguments[-2:] == ["-p", "3456"]
+
+
+def test_the_ui_says_that_its_port_is_taken(platform: Platform, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert platform.call("ui", "--port", str(port)) == 2
+    assert f"--port {port}" in only_line(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ("[picking]\nlowest_simlarity = 0.6\n", "unknown settings: lowest_simlarity"),
+        ("[picking]\nlowest_similarity = 6\n", "lowest_similarity is 6"),
+        ("[picking\n", "the settings cannot be read"),
+    ],
+)
+def test_a_mistake_in_the_settings_is_one_line(tmp_path: Path, settings: str, problem: str) -> None:
+    (tmp_path / "tomotwin.toml").write_text(settings)
+    # The graph reads the settings when it is imported, which in this process it has been.
+    outcome = subprocess.run(
+        [sys.executable, "-m", "tomotwin_assets.command", "status"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert outcome.returncode == 2
+    assert "Traceback" not in outcome.stderr
+    line = only_line(outcome.stdout)
+    assert line.startswith(str(tmp_path / "tomotwin.toml")) and problem in line
 
 
 def test_an_interrupted_step_ends_the_command(

@@ -35,13 +35,13 @@ def test_the_demo_ends_with_scores_that_a_second_command_recomputes(
     monkeypatch.setitem(demo.CONFIGURATION, "network_config", {"width": 2})
     assert command.main(["demo"]) == 0
     out = capsys.readouterr().out
-    assert (tmp_path / ".dagster_home").is_dir()
+    assert (tmp_path / "data" / "demo" / ".dagster_home").is_dir()
     (path,) = (tmp_path / "data" / "demo" / "products" / "evaluation_report").glob("*/*.json")
     report = read_report(path)
     assert len(report.best_case) == 5
     for row in report.best_case:
         assert str(row["reference"]) in out
-    (again,) = re.findall(r"^ *tomotwin (evaluate .*)$", out, flags=re.MULTILINE)
+    (again,) = re.findall(r"^ *\S*/tomotwin (evaluate .*)$", out, flags=re.MULTILINE)
     assert shell.main(shlex.split(again)) == 0
     assert f"{report.mean('F1', best_case=True):.3f}" in capsys.readouterr().out
 

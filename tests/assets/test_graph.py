@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from tiny_platform import Platform
 from tomotwin_assets.values import read_report
 from tomotwin_lib.evaluation import evaluate_positions
 from tomotwin_lib.files import md5_of_file
-from tomotwin_lib.formats.coordinates import read_coords, read_star
+from tomotwin_lib.formats.coordinates import read_coords
 from tomotwin_lib.formats.frames import read_picks, read_similarity_map, read_tomogram_embedding
 from tomotwin_lib.formats.ground_truth import read_box_sizes, read_particle_positions
+from tomotwin_lib.formats.star import read_star
+from tomotwin_lib.formats.volumes import write_volume
 
 PRODUCTS = [
     "evaluation_report/net/one.json",
@@ -248,11 +251,47 @@ def test_a_network_is_trained_where_its_file_is_a_configuration(platform: Platfo
     assert data["classes"] == 2
 
 
+def test_an_interrupted_training_leaves_the_finished_one(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_training_data(platform.data)
+    assert platform.call("run", "--model", "new", "--tomogram", "two") == 0
+    folder = platform.folder.product("trained_model", "new").with_suffix("")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def interrupted(*arguments: object, **options: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("tomotwin_lib.training.trainer.validate", interrupted)
+    assert platform.call("run", "--model", "new", "--tomogram", "two", "--force") == 130
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_is_made_from_something_stale_counts_as_stale(
+    platform: Platform, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert platform.call("run", "--tomogram", "two") == 0
+    reference = platform.data / "references" / "1abc.mrc"
+    write_volume(reference, np.random.default_rng(8).normal(size=(37, 37, 37)), 10.0)
+    capsys.readouterr()
+    assert platform.call("status") == 0
+    lines = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.split("│") if cell.strip()] for line in lines]
+    current = {row[0]: row[1] for row in cells if len(row) == 3}
+    assert current["tomogram_embeddings"] == "1"
+    for asset in (
+        "reference_volumes",
+        "reference_embeddings",
+        "similarity_map",
+        "located_picks",
+        "leaderboard",
+    ):
+        assert current[asset] == "0", asset
+
+
 def add_training_data(data: Path) -> None:
     """Eight subvolumes of two classes, two to validate with, and a model to train on them."""
     from tiny_platform import CONFIGURATION
-
-    from tomotwin_lib.formats.volumes import write_volume
 
     rng = np.random.default_rng(0)
     for place, count in (("train", 4), ("valid", 2)):

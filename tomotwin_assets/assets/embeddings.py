@@ -21,6 +21,7 @@ from tomotwin_lib.embedding.tomograms import embed_tomogram
 from tomotwin_lib.figures import orthoslices_with_picks, subvolume_gallery
 from tomotwin_lib.files import sha256_of_file
 from tomotwin_lib.formats.volumes import Volume, find_volumes, read_subvolume, read_volume
+from tomotwin_lib.networks.base import EmbeddingNetwork
 from tomotwin_lib.networks.checkpoint import load_network
 from tomotwin_lib.products import ReferenceEmbedding, TomogramEmbedding
 
@@ -55,7 +56,8 @@ def tomogram(context: dg.AssetExecutionContext, data_folder: DataFolder) -> dg.M
 def reference_volumes(data_folder: DataFolder) -> dg.MaterializeResult[ReferenceVolumes]:
     """The references and the box sizes of their particles, checked."""
     paths = find_volumes([data_folder.references])
-    volumes = [(path.stem, read_subvolume(path)) for path in paths]
+    # Every network here looks through a window of that size: better said now than after a training.
+    volumes = [(path.stem, read_subvolume(path, EmbeddingNetwork.window_size)) for path in paths]
     references = ReferenceVolumes(paths, data_folder.box_sizes())
     return dg.MaterializeResult(
         value=references,

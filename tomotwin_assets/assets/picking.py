@@ -13,17 +13,15 @@ from tomotwin_assets.partitions import pairs, split_key
 from tomotwin_assets.progress import show_bars
 from tomotwin_assets.resources import DataFolder
 from tomotwin_assets.values import ReferenceVolumes
+from tomotwin_lib.exporting import FORMATS, check_formats, destination_of, export_picks
 from tomotwin_lib.figures import orthoslices_with_picks, similarity_histogram, similarity_slices
 from tomotwin_lib.files import ensure_writable_folder
-from tomotwin_lib.formats.coordinates import write_coords, write_relion3_star
 from tomotwin_lib.formats.volumes import read_volume
 from tomotwin_lib.locating import locate
 from tomotwin_lib.picking import keep_picks
 from tomotwin_lib.products import ReferenceEmbedding, SimilarityMap, TomogramEmbedding
 from tomotwin_lib.refinement import refine_references
 from tomotwin_lib.similarity import similarity_map as compare
-
-COORDS, STAR = ".coords", "_relion3.star"
 
 
 @dg.asset(partitions_def=pairs, kinds={"numpy"})
@@ -109,26 +107,32 @@ def picked_coordinates(
     located_picks: pd.DataFrame,
     data_folder: DataFolder,
 ) -> dg.MaterializeResult[None]:
-    """Coordinates of each kind of particle for other programs: `.coords`, and STAR for RELION and Warp.
+    """Coordinates of each kind of particle for other programs: `.coords`, `.cbox`, STAR for RELION and Warp.
 
-    One pair of files a reference in `products/picked_coordinates/<model>/<tomogram>/`, in voxels.
+    One file a reference and format in `products/picked_coordinates/<model>/<tomogram>/`.
     """
     model, tomogram = split_key(context.partition_key)
     file = data_folder.tomogram_file(tomogram)
     picks = keep_picks(located_picks, minimum_metric=config.minimum_metric, minimum_size=config.minimum_size)
     folder = ensure_writable_folder(data_folder.product("picked_coordinates", model, tomogram))
-    voxel_size = read_volume(file).voxel_size_in_angstrom
-    written = []
+    volume = read_volume(file)
+    destination = destination_of(
+        file.name,
+        volume.data.shape,
+        volume.voxel_size_in_angstrom,
+        output_voxel_size_in_angstrom=config.output_voxel_size_in_angstrom,
+        tomogram_size=config.tomogram_size,
+    )
+    check_formats(config.formats, destination, "[coordinates] formats")
+    written: list[Path] = []
     for index, reference in enumerate(located_picks.attrs["references"]):
         particles = picks[picks["predicted_class"] == index]
         # Named as TomoTwin's picking command names them: by the reference's file name without its ending.
-        coords, star = (folder / f"{Path(reference).stem}{suffix}" for suffix in (COORDS, STAR))
-        write_coords(coords, particles)
-        write_relion3_star(star, particles, file.name, voxel_size)
-        written += [coords, star]
+        written += export_picks(folder, Path(reference).stem, particles, config.formats, destination)
+    endings = tuple(form.suffix for form in FORMATS.values())
     for old in folder.iterdir():
-        # Files of a reference that is no longer there would pass for results of this run.
-        if old.name.endswith((COORDS, STAR)) and old not in written:
+        # Files of a reference or format that is no longer asked for would pass for results of this run.
+        if old.name.endswith(endings) and old not in written:
             old.unlink()
     return dg.MaterializeResult(
         metadata={

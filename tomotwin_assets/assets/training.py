@@ -17,7 +17,7 @@ from tomotwin_assets.resources import ComputeDevice, DataFolder
 from tomotwin_assets.values import TrainingData
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.figures import subvolume_gallery, training_curve
-from tomotwin_lib.files import ensure_writable_folder, md5_of_file
+from tomotwin_lib.files import ensure_writable_folder, md5_of_file, replace_folder
 from tomotwin_lib.formats.ground_truth import label_from_name
 from tomotwin_lib.formats.volumes import find_volumes, read_subvolume
 from tomotwin_lib.networks.checkpoint import load_network
@@ -71,7 +71,8 @@ def trained_model(
 ) -> dg.MaterializeResult[Path]:
     """A network with its weights: trained as `models/<model>.json` says, or imported from a `.pth`.
 
-    Checkpoints, history and TensorBoard logs of a training lie in `products/trained_model/<model>/`.
+    Checkpoints, history and TensorBoard logs of a training lie in `products/trained_model/<model>/`, those of
+    one that is going on or was interrupted in `<model>.unfinished/`.
     """
     model = context.partition_key
     file = data_folder.model_file(model)
@@ -113,25 +114,26 @@ def _train(
             f"there are no subvolumes to train {model} on",
             f"Put them there, or import a trained network as models/{model}.pth",
         )
-    folder = ensure_writable_folder(data_folder.product("trained_model", model).with_suffix(""))
-    latest = folder / "latest.pth"
+    folder = data_folder.product("trained_model", model).with_suffix("")
+    # What an earlier training left is replaced when this one has finished, not before.
+    unfinished = ensure_writable_folder(folder.with_name(f"{model}.unfinished"))
+    latest = unfinished / "latest.pth"
     result = train(
         configuration,
         data_folder.training,
         data_folder.validation,
-        folder,
+        unfinished,
         epochs=config.epochs,
         max_minutes=config.max_minutes,
         device=device,
         seed=config.seed,
         resume_from=latest if config.resume and latest.is_file() else None,
+        overwrite=True,
         progress=show_bars(),
     )
+    replace_folder(unfinished, folder)
     last, best = result.history.iloc[-1], result.history["valid_f1"].max()
-    checkpoint = {"best_f1": result.best_f1, "best_loss": result.best_loss, "final": result.final}[
-        config.keep
-    ]
-    return checkpoint, {
+    return folder / f"{config.keep}.pth", {
         "source": "trained",
         "device": device,
         "epochs": len(result.history),
@@ -140,7 +142,7 @@ def _train(
         "best_validation_f1": float(best),
         "training_curve": metadata.picture(training_curve(result.history, title=f"Training of {model}")),
         "last_epochs": metadata.table(result.history.tail(CURVE_ROWS), digits=5),
-        "training_folder": dg.MetadataValue.path(result.folder),
+        "training_folder": dg.MetadataValue.path(folder),
     }
 
 

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tomotwin_lib.cli.coordinates import read_positions
 from tomotwin_lib.cli.output import console
 from tomotwin_lib.errors import InputError
 
-SUMMARY = (
-    "Say what is in a file: MRC, .temb, .tmap, .tloc, .tumap, .pth, .json, .coords, .star or ground truth."
-)
+SUMMARY = "Say what is in a file: MRC, .temb, .tmap, .tloc, .tumap, .pth, .json, coordinates or ground truth."
 
 Lines = Iterable[tuple[str, str]]
 _FRAMES = (".temb", ".tmap", ".tloc", ".tumap")
@@ -56,7 +55,7 @@ def describe(path: Path) -> Lines:
         return _checkpoint(path)
     if suffix == ".json":
         return _json(path)
-    if suffix in (".coords", ".star", ".txt"):
+    if suffix in (".coords", ".cbox", ".star", ".txt"):
         return _coordinates(path)
     raise InputError(
         path, f"files ending in {suffix or 'nothing'} are not known", "Give one of the kinds in --help"
@@ -159,11 +158,9 @@ def _json(path: Path) -> Lines:
 
 
 def _coordinates(path: Path) -> Lines:
-    from tomotwin_lib.formats.coordinates import read_coords, read_star
     from tomotwin_lib.formats.ground_truth import read_particle_positions
 
-    readers = {".coords": read_coords, ".star": read_star, ".txt": read_particle_positions}
-    positions = readers[path.suffix.lower()](path)
+    positions = read_particle_positions(path) if path.suffix.lower() == ".txt" else read_positions(path)
     yield "kind", "ground truth" if "class" in positions else "coordinates"
     yield "particles", f"{len(positions):,}"
     if len(positions):

@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "findmax",
         help="at the maxima of the similarity",
         description="Find the maxima of the similarity to each reference and the region that belongs to "
-        "each, and of overlapping ones keep the best. Writes located.tloc.",
+        "each. Of two picks of the same reference whose boxes overlap with an intersection over union above "
+        "0.6 only the better one stays; picks of different references do not compete. Writes located.tloc.",
     )
     findmax.add_argument("-m", "--map", required=True, metavar="TMAP", help="map.tmap")
     findmax.add_argument("-o", "--output", required=True, metavar="FOLDER", help="folder for the results")
@@ -34,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-t", "--tolerance", type=float, default=0.2, metavar="T",
         help="how far below its maximum a region may reach, in units of similarity",
     )  # fmt: skip
-    add_box_sizes(findmax, "-b", "--boxsize", required_for="within which a second pick is suppressed")
+    add_box_sizes(
+        findmax, "-b", "--boxsize", required_for="by whose overlap picks of one reference suppress each other"
+    )
     findmax.add_argument(
         "-g", "--global_min", type=float, default=0.5, metavar="MIN", help="lowest similarity of a maximum"
     )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import tomotwin_lib
-from tomotwin_lib.cli import embed, evaluate, info, locate, pick, simulate, train
+from tomotwin_lib.cli import embed, evaluate, info, locate, pick, simulate, tools, train
 from tomotwin_lib.cli import map as map_command
 from tomotwin_lib.cli.output import EXIT_INPUT, guarded
 from tomotwin_lib.cli.parsing import CommandParser
@@ -23,6 +23,7 @@ COMMANDS: dict[str, ModuleType] = {
     "pick": pick,
     "evaluate": evaluate,
     "info": info,
+    "tools": tools,
 }
 
 
@@ -81,6 +82,11 @@ def pick_main(argv: Sequence[str] | None = None) -> int:
 def evaluate_main(argv: Sequence[str] | None = None) -> int:
     """``tomotwin_scripts_evaluate.py``; returns the exit code."""
     return _dispatch(build_single_parser("tomotwin_scripts_evaluate.py", evaluate), argv)
+
+
+def tools_main(argv: Sequence[str] | None = None) -> int:
+    """``tomotwin_tools.py``; returns the exit code."""
+    return _dispatch(build_single_parser("tomotwin_tools.py", tools), argv)
 
 
 def _dispatch(parser: CommandParser, argv: Sequence[str] | None) -> int:

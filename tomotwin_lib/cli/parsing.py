@@ -9,6 +9,8 @@ from rich_argparse import RichHelpFormatter
 
 from tomotwin_lib.errors import InputError
 
+_COMMAND = "_command"
+
 
 class CommandFormatter(RichHelpFormatter):
     """Help in colour that says the default of every option that has one."""
@@ -29,6 +31,25 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", CommandFormatter)
         super().__init__(**options)
+        # The innermost command's own name stays in the namespace, for complaints about what it does not know.
+        self.set_defaults(**{_COMMAND: self.prog})
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the arguments; unknown ones are complained about in the name of the innermost command.
+
+        Raises
+        ------
+        InputError
+            If the command line cannot be used.
+        """
+        parsed, unknown = self.parse_known_args(args, namespace)
+        prog = getattr(parsed, _COMMAND)
+        delattr(parsed, _COMMAND)
+        if unknown:
+            raise InputError(
+                prog, f"unrecognized arguments: {' '.join(unknown)}", f"`{prog} --help` shows the options"
+            )
+        return parsed
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tomotwin_lib.cli.output import file_stems, print_table, report_paths
+from tomotwin_lib.cli.output import file_stems, print_table, report_paths, warn
 from tomotwin_lib.cli.tomogram import find_tomogram, tomogram_name
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
@@ -15,6 +15,8 @@ from tomotwin_lib.files import ensure_writable_folder
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tomotwin_lib.exporting import Destination
+    from tomotwin_lib.formats.copick import CopickProject
     from tomotwin_lib.formats.volumes import Volume
 
 SUMMARY = "Write the coordinates of located particles for other programs."
@@ -23,8 +25,9 @@ SUMMARY = "Write the coordinates of located particles for other programs."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.description = (
-        f"{SUMMARY} For each reference <reference>.coords (X Y Z in voxels) and <reference>_relion3.star. "
-        "Limits are exclusive; `tomotwin evaluate positions --optim` and pictures help to choose them."
+        f"{SUMMARY} For each reference <reference>.coords (X Y Z in voxels) and <reference>_relion3.star, or "
+        "what --formats names. Limits are exclusive; `tomotwin evaluate positions --optim` and pictures help "
+        "to choose them."
     )
     parser.add_argument("-l", "--locate_results", required=True, metavar="TLOC", help="located.tloc")
     parser.add_argument(
@@ -43,22 +46,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--maxsize",
         type=float,
         metavar="S",
-        help="keep picks whose region is smaller than S voxels of the map",
+        help="keep picks whose region is smaller than S voxels of the map (0: no limit, as in evaluate)",
     )
     parser.add_argument(
         "--tomogram", metavar="MRC",
         help="for the voxel size and the picture (default: the file that the .tloc names, if it is there)",
     )  # fmt: skip
+    _add_formats(parser)
     parser.add_argument("--png", action="store_true", help="also draw the picks on the tomogram: picks.png")
     parser.set_defaults(run=run)
+
+
+def _add_formats(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what to write, and in which voxels")
+    group.add_argument(
+        "--formats", nargs="+", default=["coords", "relion3"], metavar="NAME",
+        help="coords (X Y Z), cbox (napari-boxmanager), relion3, relion31, relion4 and relion5 (coordinates "
+        "of the tilt series: see --output-voxel-size; relion5 in Å from the centre), warp",
+    )  # fmt: skip
+    group.add_argument(
+        "--voxel-size", type=float, metavar="A",
+        help="of the tomogram that was picked, in Å (default: what its header says)",
+    )  # fmt: skip
+    group.add_argument(
+        "--output-voxel-size", type=float, metavar="A",
+        help="write coordinates and boxes in voxels of A Å, such as those of the tilt series or of a less "
+        "binned tomogram (default: those of the tomogram that was picked)",
+    )  # fmt: skip
+    group.add_argument(
+        "--tomogram-size", type=int, nargs=3, metavar=("X", "Y", "Z"),
+        help="for relion5: rlnTomoSizeX, Y and Z of the tomogram, in voxels of --output-voxel-size (default: "
+        "that of the tomogram that was picked, scaled and rounded)",
+    )  # fmt: skip
+    group.add_argument(
+        "--centre", type=float, nargs=3, metavar=("X", "Y", "Z"),
+        help="for relion5: where it counts from, in voxels of --output-voxel-size (default: half the "
+        "tomogram's size, as in RELION 5, also where that is no whole voxel)",
+    )  # fmt: skip
+    group.add_argument(
+        "--copick-config", metavar="JSON",
+        help="also store the picks in this copick project, in Å (needs the extra: pip install '.[copick]')",
+    )  # fmt: skip
+    group.add_argument("--copick-run", metavar="NAME", help="copick's run (default: the tomogram's name)")
+    group.add_argument("--copick-user", default="tomotwin", metavar="NAME", help="whose picks they are there")
+    group.add_argument("--copick-session", default="0", metavar="NAME", help="their session there")
 
 
 def run(args: argparse.Namespace) -> None:
     """Pick."""
     folder = ensure_writable_folder(args.output)
     _check_limits("--minmetric", args.minmetric, "--maxmetric", args.maxmetric)
-    _check_limits("--minsize", args.minsize, "--maxsize", args.maxsize)
-    from tomotwin_lib.formats.coordinates import write_coords, write_relion3_star
+    _check_limits("--minsize", args.minsize, "--maxsize", args.maxsize or None)  # 0 is no limit
+    from tomotwin_lib.exporting import check_formats, export_picks
     from tomotwin_lib.formats.frames import read_picks
     from tomotwin_lib.picking import keep_picks
 
@@ -68,8 +107,10 @@ def run(args: argparse.Namespace) -> None:
     tomogram = find_tomogram(picks.attrs, args.tomogram)
     if args.png:
         _require_fitting(tomogram, picks)
-    name = tomogram.path.name if tomogram is not None else tomogram_name(picks.attrs)
-    voxel_size = tomogram.voxel_size_in_angstrom if tomogram is not None else None
+    destination = _destination(args, tomogram, picks)
+    formats = list(dict.fromkeys(args.formats))
+    check_formats(formats, destination, "--formats")
+    project = _copick_project(args, [references[index] for index in targets], destination)
 
     picks = picks[picks["predicted_class"].isin(targets)]
     kept = keep_picks(picks, args.minmetric, args.maxmetric, args.minsize, args.maxsize)
@@ -77,15 +118,63 @@ def run(args: argparse.Namespace) -> None:
     outputs, rows = [], []
     for index in targets:
         chosen = kept[kept["predicted_class"] == index]
-        coords, star = folder / f"{stems[index]}.coords", folder / f"{stems[index]}_relion3.star"
-        write_coords(coords, chosen)
-        write_relion3_star(star, chosen, name, voxel_size)
-        outputs += [coords, star]
+        outputs += export_picks(folder, stems[index], chosen, formats, destination)
+        if project is not None:
+            assert destination.voxel_size_in_angstrom is not None
+            project.store(
+                chosen,
+                destination.voxel_size_in_angstrom * destination.scale,
+                run=args.copick_run or Path(destination.tomogram_name).stem,
+                object_name=Path(references[index]).stem,
+                user=args.copick_user,
+                session=args.copick_session,
+            )
         rows.append((references[index], f"{len(chosen):,}", f"{(picks['predicted_class'] == index).sum():,}"))
     if args.png and tomogram is not None:
         outputs.append(_draw(folder, tomogram, kept))
+    if not len(kept) and len(picks):
+        best, largest = picks["metric_best"].max(), picks["size"].max()
+        warn(f"these limits leave no pick; the best similarity is {best:.3f}, the largest size {largest}")
     print_table("Picks", ("reference", "kept", "located"), rows, ("all", f"{len(kept):,}", f"{len(picks):,}"))
     report_paths(outputs)
+
+
+def _destination(args: argparse.Namespace, tomogram: Volume | None, picks: pd.DataFrame) -> Destination:
+    from tomotwin_lib.exporting import destination_of
+
+    header = tomogram.voxel_size_in_angstrom if tomogram is not None else None
+    destination = destination_of(
+        tomogram.path.name if tomogram is not None else tomogram_name(picks.attrs),
+        tomogram.data.shape if tomogram is not None else None,
+        args.voxel_size if args.voxel_size is not None else header,
+        output_voxel_size_in_angstrom=args.output_voxel_size,
+        tomogram_size=args.tomogram_size,
+        centre=args.centre,
+    )
+    if "relion5" in args.formats and args.output_voxel_size and not args.tomogram_size:
+        size = destination.tomogram_size
+        if size is not None:
+            warn(
+                f"relion5: taking the tomogram for {size[0]} × {size[1]} × {size[2]} voxels of "
+                f"{args.output_voxel_size:g} Å; give --tomogram-size if RELION has it otherwise"
+            )
+    return destination
+
+
+def _copick_project(
+    args: argparse.Namespace, references: Sequence[str], destination: Destination
+) -> CopickProject | None:
+    if args.copick_config is None:
+        return None
+    from tomotwin_lib.formats.copick import CopickProject
+
+    if destination.voxel_size_in_angstrom is None:
+        raise InputError(
+            "--copick-config", "copick counts in Å, and the voxel size is not known", "Give --voxel-size"
+        )
+    project = CopickProject(args.copick_config)
+    project.check_objects([Path(name).stem for name in references])
+    return project
 
 
 def _check_limits(low_flag: str, low: float | None, high_flag: str, high: float | None) -> None:

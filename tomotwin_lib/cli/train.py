@@ -55,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--save_after_improvement", action="store_true",
         help="keep every improved network as best_model_NNN[_f1][_loss].pth, not only the best",
     )  # fmt: skip
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace an earlier training in the folder for checkpoints"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of weights, batches and augmentation")
     parser.add_argument(
         "--max-minutes", type=float, metavar="MINUTES", help="stop after so much time (default: no limit)"
@@ -95,12 +98,14 @@ def run(args: argparse.Namespace) -> None:
         resume_from=args.checkpoint,
         max_minutes=args.max_minutes,
         save_after_improvement=args.save_after_improvement,
+        overwrite=args.overwrite,
         progress=args.progress,
     )
     history = result.history
     if len(history):
         say(
-            f"{len(history)} epochs, lowest validation loss {history['valid_loss'].min():.4f}, "
+            f"{len(history)} epoch{'' if len(history) == 1 else 's'}, "
+            f"lowest validation loss {history['valid_loss'].min():.4f}, "
             f"highest validation F1 {history['valid_f1'].max():.4f}"
         )
     extras = sorted(result.folder.glob("best_model_*.pth")) if args.save_after_improvement else []

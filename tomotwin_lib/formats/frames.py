@@ -37,7 +37,7 @@ from tomotwin_lib.formats.plain import plain_attributes, plain_frame
 from tomotwin_lib.formats.portable_pickle import dump_frame
 from tomotwin_lib.formats.safe_pickle import load_frame
 from tomotwin_lib.formats.site_grid import GRID_KEY, grid_attribute, sites_of_frame
-from tomotwin_lib.products import ReferenceEmbedding, SimilarityMap, TomogramEmbedding
+from tomotwin_lib.products import FloatArray, ReferenceEmbedding, SimilarityMap, TomogramEmbedding
 
 _INDEX_NAME = "index"
 _PICK_TYPES: dict[str, type[np.generic]] = {
@@ -139,6 +139,23 @@ def read_reference_embedding(path: str | Path) -> ReferenceEmbedding:
         raise InputError(path, "it has no rows", "Embed at least one reference")
     paths = [str(value) for value in frame["filepath"]]
     return ReferenceEmbedding(matrix_of_columns(path, frame, channels), paths, attributes_of(frame))
+
+
+def read_vectors(path: str | Path) -> tuple[FloatArray, dict[str, Any]]:
+    """Read the vectors of any embedding, (row, channel) in the order of the file, and its attributes.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, lacks columns, or holds something that is no number.
+    """
+    path = Path(path)
+    frame = read_frame(path)
+    channels = numbered_columns(frame, "")
+    require_columns(path, frame, channels or ["0"], "an embedding")
+    attributes = attributes_of(frame)
+    attributes.pop(GRID_KEY, None)
+    return matrix_of_columns(path, frame, channels), attributes
 
 
 def write_similarity_map(path: str | Path, similarity: SimilarityMap) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional
@@ -28,6 +29,40 @@ def augment(volumes: torch.Tensor, settings: TrainSettings, generator: torch.Gen
     reach = settings.aug_train_shift_distance
     shifts = torch.randint(-reach, reach + 1, (len(volumes), 3), generator=generator)
     return _distort(_turn_and_shift(volumes, shifts, settings, generator), settings, generator)
+
+
+def scaled_classes(
+    volumes: torch.Tensor,
+    labels: torch.Tensor,
+    class_count: int,
+    factors: Sequence[float],
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """More shapes than there are: a class of the batch, larger or smaller than it is, is another class.
+
+    A network that is only asked to tell the classes of the training data apart maps whatever else it meets
+    onto one of them. Classes made by scale teach it that there is something between and beside them.
+
+    Parameters
+    ----------
+    volumes : (b, 1, d, h, w), standardised, on the CPU or a GPU.
+    labels : (b,) of the original classes, on the same device.
+    class_count : number of the original classes.
+    factors : magnifications. Each class in the batch keeps its size or takes one of them, all equally often.
+    generator : of the CPU; all randomness comes from it.
+
+    Returns
+    -------
+    The volumes, and their labels: class c that took the k-th factor (from 1) has c + k × ``class_count``.
+    """
+    choices = torch.randint(len(factors) + 1, (class_count,), generator=generator).to(labels.device)[labels]
+    magnification = torch.tensor([1.0, *factors], device=volumes.device)[choices]
+    chosen = choices > 0
+    if chosen.any():
+        matrices = torch.eye(3, 4, device=volumes.device) / magnification[chosen, None, None]
+        volumes = volumes.clone()
+        volumes[chosen] = _resample(volumes[chosen], matrices)
+    return volumes, labels + choices * class_count
 
 
 def off_centre_negatives(
@@ -103,7 +138,7 @@ def _reflected_indices(size: int, shifts: torch.Tensor, reverse: torch.Tensor) -
 
 
 def _rotate(volumes: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
-    """Turn each volume about its centre, and bring it back to the deviation that interpolation takes from it.
+    """Turn each volume about its centre.
 
     Parameters
     ----------
@@ -113,11 +148,21 @@ def _rotate(volumes: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
     zero = torch.zeros_like(x)
     generators = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).view(-1, 3, 3)
     matrices = torch.cat([torch.linalg.matrix_exp(generators), torch.zeros(len(x), 3, 1)], dim=2)
+    return _resample(volumes, matrices)
+
+
+def _resample(volumes: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+    """Read each volume through an affine map, and bring it back to the deviation that interpolation takes.
+
+    Parameters
+    ----------
+    matrices : (b, 3, 4), from the new volume's coordinates to the old one's, both from −1 to 1 (x, y, z).
+    """
     grid = functional.affine_grid(matrices.to(volumes), list(volumes.shape), align_corners=False)
-    turned = functional.grid_sample(volumes, grid, padding_mode="reflection", align_corners=False)
+    sampled = functional.grid_sample(volumes, grid, padding_mode="reflection", align_corners=False)
     axes = (1, 2, 3, 4)
-    lost = volumes.std(dim=axes, keepdim=True) / turned.std(dim=axes, keepdim=True).clamp_min(1e-6)
-    return turned * lost
+    lost = volumes.std(dim=axes, keepdim=True) / sampled.std(dim=axes, keepdim=True).clamp_min(1e-6)
+    return sampled * lost
 
 
 def _distort(volumes: torch.Tensor, settings: TrainSettings, generator: torch.Generator) -> torch.Tensor:

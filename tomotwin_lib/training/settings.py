@@ -32,6 +32,9 @@ class TrainSettings:
     off_centre, background : negatives made for each batch, as shares of ``batchsize``: subvolumes shifted
         by ``off_centre_distance`` voxels, and noise with the spectrum of a subvolume but no structure.
         They are never anchors or positives: they teach that beside a particle, and in the void, nothing is.
+    scaled_classes : magnifications, e.g. ``[0.8, 1.25]``. In each batch a class keeps its size or takes one
+        of them, and counts then as a class of its own: more shapes to tell apart than the folder holds, so
+        that proteins that are in no training data are told apart better.
     aug_train_shift_distance : largest shift of a positive along each axis, in voxels.
     aug_rotation : ``full_z`` by any angle about the beam (as TomoTwin), ``half_turns`` about the three
         axes, which leave the missing wedge where it is, or ``none``.
@@ -58,6 +61,7 @@ class TrainSettings:
     off_centre: float = 0.0
     off_centre_distance: tuple[float, float] = (5.0, 18.0)
     background: float = 0.0
+    scaled_classes: tuple[float, ...] = ()
     aug_train_shift_distance: int = 2
     aug_rotation: Literal["full_z", "half_turns", "none"] = "full_z"
     aug_tilt: float = 0.0
@@ -84,8 +88,8 @@ class TrainSettings:
                 f"train_config has unknown keys: {', '.join(unknown)}",
                 f"Its keys are {', '.join(sorted(known))}",
             )
-        for name in ("off_centre_distance", "aug_dropout"):
-            if name in given:
+        for name in ("off_centre_distance", "aug_dropout", "scaled_classes"):
+            if isinstance(given.get(name), list):
                 given[name] = tuple(given[name])
         settings = cls(**given)
         settings._check(source)
@@ -137,5 +141,14 @@ class TrainSettings:
                 )
         for name in ("off_centre_distance", "aug_dropout"):
             value = getattr(self, name)
-            if len(value) != 2 or not 0 <= value[0] <= value[1]:
-                raise InputError(source, f"train_config.{name} is {list(value)!r}", "Give [lowest, highest]")
+            if not isinstance(value, tuple) or len(value) != 2 or not 0 <= value[0] <= value[1]:
+                raise InputError(source, f"train_config.{name} is {value!r}", "Give [lowest, highest]")
+        factors = self.scaled_classes
+        if not isinstance(factors, tuple) or not all(
+            isinstance(factor, (int, float)) and 0.5 <= factor <= 2 and factor != 1 for factor in factors
+        ):
+            raise InputError(
+                source,
+                f"train_config.scaled_classes is {factors!r}",
+                "Give a list of magnifications from 0.5 to 2, without 1",
+            )

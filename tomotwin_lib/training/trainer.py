@@ -23,7 +23,12 @@ from tomotwin_lib.networks.base import EmbeddingNetwork
 from tomotwin_lib.networks.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from tomotwin_lib.networks.configuration import check_configuration
 from tomotwin_lib.networks.registry import build_network
-from tomotwin_lib.training.augmentation import augment, background_negatives, off_centre_negatives
+from tomotwin_lib.training.augmentation import (
+    augment,
+    background_negatives,
+    off_centre_negatives,
+    scaled_classes,
+)
 from tomotwin_lib.training.batches import ClassBalancedBatches
 from tomotwin_lib.training.history import Epoch, History
 from tomotwin_lib.training.losses import MetricLoss
@@ -60,6 +65,7 @@ def train(
     resume_from: str | Path | None = None,
     max_minutes: float | None = None,
     save_after_improvement: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> TrainingResult:
     """Train a network.
@@ -76,12 +82,14 @@ def train(
     resume_from : ``latest.pth`` of an interrupted run with the same configuration.
     max_minutes : stop when this much time has passed; the cosine schedule then ends with it.
     save_after_improvement : also keep every improved network as ``best_model_NNN[_f1][_loss].pth``.
+    overwrite : replace the checkpoints of an earlier training in ``output``.
     progress : show progress bars.
 
     Raises
     ------
     InputError
-        If the configuration, a folder or the checkpoint cannot be used; before anything is computed.
+        If ``output`` holds an earlier training, or the configuration, a folder or the checkpoint cannot be
+        used; before anything is computed.
     """
     if epochs < 1:
         raise InputError("--epochs", f"{epochs} is no number of epochs", "Give 1 or more")
@@ -89,6 +97,8 @@ def train(
         raise InputError("--max-minutes", f"{max_minutes} is no time", "Give more than 0 minutes")
     check_configuration(configuration, "network configuration")
     folder = ensure_writable_folder(output)
+    if resume_from is None and not overwrite:
+        _refuse_used(folder)
     run = _Run(configuration, Path(volumes), Path(validation), folder, resolve_device(device), seed, progress)
     if resume_from is not None:
         run.resume(Path(resume_from))
@@ -96,6 +106,21 @@ def train(
     return TrainingResult(
         folder, folder / "best_loss.pth", folder / "best_f1.pth", folder / "final.pth", run.history.frame()
     )
+
+
+def _refuse_used(folder: Path) -> None:
+    """A network is worth hours: it is not replaced by a command typed twice."""
+    there = [
+        name
+        for name in ("latest.pth", "final.pth", "best_loss.pth", "best_f1.pth")
+        if (folder / name).exists()
+    ]
+    if there:
+        raise InputError(
+            folder,
+            f"it holds a network that was trained before ({', '.join(there)})",
+            "Choose another folder, go on with --checkpoint latest.pth, or replace it with --overwrite",
+        )
 
 
 class _Run:
@@ -132,9 +157,8 @@ class _Run:
         self.network: EmbeddingNetwork = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         with torch.no_grad():
             size = self.network.eval()(torch.zeros(1, 1, window, window, window, device=device)).shape[1]
-        self.loss = MetricLoss(
-            self.settings, self.configuration["distance"], len(self.training.classes), size
-        ).to(device)
+        class_count = len(self.training.classes) * (1 + len(self.settings.scaled_classes))
+        self.loss = MetricLoss(self.settings, self.configuration["distance"], class_count, size).to(device)
         self.optimizer = self._build_optimizer()
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, patience=self.settings.patience
@@ -209,6 +233,10 @@ class _Run:
             if self.settings.schedule == "cosine":
                 self._set_rate(share + step_share * step / len(loader))
             volumes, labels = volumes.to(self.device), labels.to(self.device)
+            if self.settings.scaled_classes:
+                volumes, labels = scaled_classes(
+                    volumes, labels, len(self.training.classes), self.settings.scaled_classes, generator
+                )
             inputs, positives = self._make_inputs(volumes, generator)
             self.optimizer.zero_grad(set_to_none=True)
             with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.device.type == "cuda"):

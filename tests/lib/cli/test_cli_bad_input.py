@@ -161,7 +161,7 @@ def test_unusable_configuration(
 ) -> None:
     path = tmp_path / "network.json"
     path.write_text(json.dumps({"identifier": "FullyConvolutional", "network_config": {}} | change))
-    common = ("-v", lab.references, "--validvolumes", lab.references, "-o", tmp_path / "out")
+    common = ("-v", lab.references, "--validvolumes", lab.references, "-o", tmp_path / "out", "--overwrite")
     line = refused("train_main", *common, "-nc", path)
     assert str(path) in line and word in line
 
@@ -189,7 +189,8 @@ def test_training_options_that_cannot_be(lab: Lab, tmp_path: Path, refused: Call
     ):
         line = refused(*common, option, value)
         assert option in line and value in line
-    assert "nowhere" in refused(*common[:2], "nowhere", *common[3:])
+    assert "final.pth" in refused(*common)
+    assert "nowhere" in refused(*common[:2], "nowhere", *common[3:], "--overwrite")
     assert "no.pth" in refused(*common, "--checkpoint", "no.pth")
 
 
@@ -302,3 +303,8 @@ def test_picks_that_do_not_fit(lab: Lab, tmp_path: Path, run: Run, refused: Call
     assert "two" in refused(*evaluate, truth)
     assert "fbeta" in refused(*evaluate, lab.positions, "--fbeta", "0")
     assert "step" in refused(*evaluate, lab.positions, "--optim", "--stepsize_optim_similarity", "0")
+
+
+def test_unknown_options_name_the_innermost_command(refused: Callable[..., str]) -> None:
+    line = refused("main", "embed", "tomogram", "-m", "a", "-v", "b", "-o", "c", "--strides", "2")
+    assert "--strides" in line and "`tomotwin embed tomogram --help`" in line

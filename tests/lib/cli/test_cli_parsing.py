@@ -142,7 +142,7 @@ def test_train_passes_everything_on(tmp_path: Path, run: Run, monkeypatch: pytes
     outcome = run(
         "train_main", "-v", "a", "--validvolumes", "b", "-o", tmp_path, "-nc", configuration, "--epochs", "7",
         "-d", "euclidean", "--checkpoint", "k.pth", "--seed", "3", "--max-minutes", "1.5", "--max_neg", "4",
-        "--device", "cpu", "--no-progress", "--save_after_improvement",
+        "--device", "cpu", "--no-progress", "--save_after_improvement", "--overwrite",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     assert "--max_neg 4" in outcome.err
@@ -151,6 +151,7 @@ def test_train_passes_everything_on(tmp_path: Path, run: Run, monkeypatch: pytes
     assert seen == {
         "volumes": "a", "validation": "b", "output": str(tmp_path), "epochs": 7, "device": "cpu", "seed": 3,
         "resume_from": "k.pth", "max_minutes": 1.5, "save_after_improvement": True, "progress": False,
+        "overwrite": True,
     }  # fmt: skip
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tomotwin_lib.formats.coordinates import read_coords, read_star
+from tomotwin_lib.formats.coordinates import read_coords
 from tomotwin_lib.formats.frames import read_similarity_map
+from tomotwin_lib.formats.star import read_star
 from tomotwin_lib.formats.volumes import read_volume
 from tomotwin_lib.simulation import dataset
 

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from tomotwin_lib.training.augmentation import augment, background_negatives, off_centre_negatives
+from tomotwin_lib.training.augmentation import (
+    augment,
+    background_negatives,
+    off_centre_negatives,
+    scaled_classes,
+)
 from tomotwin_lib.training.settings import TrainSettings
 
 STILL = TrainSettings(
@@ -154,3 +159,27 @@ def test_the_same_generator_gives_the_same_batch() -> None:
     first, second, other = (augment(volumes, settings, generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
+
+
+def test_a_scaled_class_is_larger_and_another_class() -> None:
+    z, y, x = torch.meshgrid(*[torch.arange(37.0) - 18] * 3, indexing="ij")
+    radius = 8.0
+    ball = torch.sigmoid(2 * (radius - (z**2 + y**2 + x**2).sqrt()))[None, None]
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    seen = set()
+    for seed in range(20):
+        volumes, new = scaled_classes(
+            ball.expand(6, -1, -1, -1, -1), labels, 3, (0.75, 1.25), generator(seed)
+        )
+        assert torch.equal(new % 3, labels)
+        assert torch.equal(new[::2], new[1::2])
+        for volume, label in zip(volumes[:, 0], new.tolist(), strict=True):
+            factor = (1.0, 0.75, 1.25)[label // 3]
+            seen.add(factor)
+            profile = volume[18, 18, 18:] / volume[18, 18, 18]
+            width = float((profile > 0.5).sum()) - 1
+            assert width == pytest.approx(radius * factor, abs=1.0)
+            if factor == 1.0:
+                assert torch.equal(volume, ball[0, 0])
+            assert float(volume.std()) == pytest.approx(float(ball.std()), rel=1e-3)
+    assert seen == {1.0, 0.75, 1.25}

@@ -145,3 +145,24 @@ def test_a_checkpoint_of_another_configuration_is_not_resumed(
     other = {**CONFIGURATION, "network_config": {"width": 3, "output_channels": 8}}
     with pytest.raises(InputError, match="another configuration"):
         train(other, output=tmp_path, resume_from=result.final, progress=False, device="cpu", **folders)
+
+
+def test_a_trained_network_is_not_replaced_unasked(folders: dict[str, Path], tmp_path: Path) -> None:
+    run(folders, tmp_path, epochs=2)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.pth")}
+    with pytest.raises(InputError, match="--overwrite"):
+        run(folders, tmp_path, epochs=1)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.pth")} == before
+    run(folders, tmp_path, epochs=1, overwrite=True)
+    assert (tmp_path / "final.pth").read_bytes() != before["final.pth"]
+
+
+def test_scaled_classes_are_more_classes_to_learn(folders: dict[str, Path], tmp_path: Path) -> None:
+    configuration = {
+        **CONFIGURATION,
+        "train_config": {**CONFIGURATION["train_config"], "loss": "ArcFaceLoss"},
+    }
+    configuration["train_config"]["scaled_classes"] = [0.8, 1.25]
+    train(configuration, output=tmp_path, device="cpu", progress=False, epochs=1, **folders)
+    state = load_checkpoint(tmp_path / "latest.pth")["training_state"]
+    assert [tuple(tensor.shape) for tensor in state["loss"].values()] == [(8, 6)]

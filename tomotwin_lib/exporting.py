@@ -1,0 +1,207 @@
+"""Picks as files of the programs that come next, each in its own convention."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.formats import star
+from tomotwin_lib.formats.cbox import write_cbox
+from tomotwin_lib.formats.coordinates import write_coords
+
+DEFAULT_FORMATS = ("coords", "relion3")
+
+
+@dataclass(frozen=True)
+class Destination:
+    """The tomogram, or the tilt series that it was made from, as the next program knows it.
+
+    Attributes
+    ----------
+    tomogram_name : file name of the tomogram.
+    voxel_size_in_angstrom : that coordinates are written in; ``None`` where nobody knows.
+    tomogram_size : x, y, z, in voxels of that size; ``None`` where nobody knows.
+    centre : x, y, z from which RELION 5 counts, in voxels of that size; ``None`` for half the size.
+    scale : voxels of the picked tomogram × ``scale`` = voxels of that size.
+    """
+
+    tomogram_name: str
+    voxel_size_in_angstrom: float | None = None
+    tomogram_size: tuple[int, int, int] | None = None
+    centre: tuple[float, float, float] | None = None
+    scale: float = 1.0
+
+
+def destination_of(
+    tomogram_name: str,
+    shape: Sequence[int] | None,
+    voxel_size_in_angstrom: float | None,
+    *,
+    output_voxel_size_in_angstrom: float | None = None,
+    tomogram_size: Sequence[int] | None = None,
+    centre: Sequence[float] | None = None,
+) -> Destination:
+    """The destination for picks of a tomogram.
+
+    Parameters
+    ----------
+    tomogram_name : its file name.
+    shape : its (z, y, x), in voxels; ``None`` where nobody knows.
+    voxel_size_in_angstrom : its voxel size; ``None`` where nobody knows.
+    output_voxel_size_in_angstrom : to write coordinates in; ``None`` for the tomogram's own.
+    tomogram_size : x, y, z, in voxels of the output; by default the tomogram's, scaled and rounded.
+    centre : as in :class:`Destination`.
+
+    Raises
+    ------
+    InputError
+        If a voxel size or a size is not positive, or another voxel size is asked for and the tomogram's is
+        not known.
+    """
+    for value in (voxel_size_in_angstrom, output_voxel_size_in_angstrom):
+        if value is not None and not 0 < value < math.inf:
+            raise InputError("voxel size", f"{value:g} Å is none", "Give a number above 0")
+    if tomogram_size is not None and min(tomogram_size) < 1:
+        raise InputError("tomogram size", f"{list(tomogram_size)} is none", "Give three numbers above 0")
+    scale = 1.0
+    if output_voxel_size_in_angstrom is not None:
+        if voxel_size_in_angstrom is None:
+            raise InputError(
+                tomogram_name,
+                "its voxel size is not known, so that coordinates cannot be scaled to "
+                f"{output_voxel_size_in_angstrom:g} Å",
+                "Give it, or a tomogram whose header has it",
+            )
+        scale = voxel_size_in_angstrom / output_voxel_size_in_angstrom
+    x_y_z = tomogram_size
+    if x_y_z is None and shape is not None:
+        x_y_z = [round(edge * scale) for edge in reversed(shape)]
+    return Destination(
+        tomogram_name,
+        output_voxel_size_in_angstrom or voxel_size_in_angstrom,
+        (int(x_y_z[0]), int(x_y_z[1]), int(x_y_z[2])) if x_y_z is not None else None,
+        (float(centre[0]), float(centre[1]), float(centre[2])) if centre is not None else None,
+        scale,
+    )
+
+
+@dataclass(frozen=True)
+class _Format:
+    suffix: str
+    write: Callable[[Path, pd.DataFrame, Destination], None]
+    needs_voxel_size: bool = False
+    needs_tomogram_size: bool = False
+
+
+def _relion5(path: Path, picks: pd.DataFrame, to: Destination) -> None:
+    assert to.voxel_size_in_angstrom is not None and to.tomogram_size is not None
+    star.write_relion5_star(
+        path, picks, to.tomogram_name, to.voxel_size_in_angstrom, to.tomogram_size, to.centre
+    )
+
+
+def _relion31(path: Path, picks: pd.DataFrame, to: Destination) -> None:
+    assert to.voxel_size_in_angstrom is not None
+    star.write_relion31_star(path, picks, to.tomogram_name, to.voxel_size_in_angstrom)
+
+
+# Name → ending of the file and how to write it.
+FORMATS: dict[str, _Format] = {
+    "coords": _Format(".coords", lambda path, picks, to: write_coords(path, picks)),
+    "cbox": _Format(".cbox", lambda path, picks, to: write_cbox(path, picks)),
+    "relion3": _Format(
+        "_relion3.star",
+        lambda path, picks, to: star.write_relion3_star(
+            path, picks, to.tomogram_name, to.voxel_size_in_angstrom
+        ),
+    ),
+    "relion31": _Format("_relion31.star", _relion31, needs_voxel_size=True),
+    "relion4": _Format(
+        "_relion4.star", lambda path, picks, to: star.write_relion4_star(path, picks, to.tomogram_name)
+    ),
+    "relion5": _Format("_relion5.star", _relion5, needs_voxel_size=True, needs_tomogram_size=True),
+    "warp": _Format(
+        "_warp.star",
+        lambda path, picks, to: star.write_warp_star(
+            path, picks, to.tomogram_name, to.voxel_size_in_angstrom
+        ),
+    ),
+}
+
+
+def check_formats(formats: Sequence[str], destination: Destination, source: str) -> None:
+    """Check that the formats are known and that all is known that they hold.
+
+    Raises
+    ------
+    InputError
+        If not; ``source`` says where the formats were asked for.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise InputError(source, f"{name!r} is no format", f"Choose of {', '.join(FORMATS)}")
+        if FORMATS[name].needs_voxel_size and destination.voxel_size_in_angstrom is None:
+            raise InputError(
+                source,
+                f"{name} needs the voxel size, and the tomogram's header does not tell it",
+                "Say what it is",
+            )
+        if FORMATS[name].needs_tomogram_size and destination.tomogram_size is None:
+            raise InputError(
+                source,
+                f"{name} counts from the centre of the tomogram, whose size is not known",
+                "Give the size",
+            )
+
+
+def scale_picks(picks: pd.DataFrame, factor: float) -> pd.DataFrame:
+    """Picks in voxels of another size.
+
+    The centre of the first voxel stays at 0, as in RELION's and TomoTwin's own scaling: a coordinate is its
+    distance from there, not from the corner of the volume.
+
+    Parameters
+    ----------
+    picks : columns X, Y, Z and, where they are there, width, height and depth, in voxels.
+    factor : old voxel size divided by the new one.
+
+    Returns
+    -------
+    A frame with the same columns and attributes; coordinates are float64, boxes whole voxels.
+    """
+    scaled = picks.copy()
+    for column in "XYZ":
+        scaled[column] = picks[column].to_numpy(dtype=np.float64) * factor
+    for column in {"width", "height", "depth"} & set(picks.columns):
+        scaled[column] = np.rint(picks[column].to_numpy() * factor).astype(np.int64)
+    return scaled
+
+
+def export_picks(
+    folder: Path, stem: str, picks: pd.DataFrame, formats: Sequence[str], destination: Destination
+) -> list[Path]:
+    """Write picks of one reference in each of the formats.
+
+    Parameters
+    ----------
+    folder, stem : where to, and what the files' names begin with.
+    picks : as in a ``.tloc``, in voxels of the tomogram that was picked.
+    formats : names of ``FORMATS``; checked with :func:`check_formats`.
+
+    Returns
+    -------
+    The files.
+    """
+    picks = scale_picks(picks, destination.scale)
+    written = []
+    for name in formats:
+        path = folder / f"{stem}{FORMATS[name].suffix}"
+        FORMATS[name].write(path, picks, destination)
+        written.append(path)
+    return written

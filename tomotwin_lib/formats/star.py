@@ -1,0 +1,222 @@
+"""Particles as STAR files of RELION 3 to 5 and Warp, written and read with starfile."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import starfile
+
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.files import atomic_path
+from tomotwin_lib.formats.text import read_lines
+
+_COLUMNS = {"rlnCoordinateX": "X", "rlnCoordinateY": "Y", "rlnCoordinateZ": "Z"}
+_CENTRED = {f"rlnCenteredCoordinate{axis}Angst": axis for axis in "XYZ"}
+_SIZES = [f"rlnTomoSize{axis}" for axis in "XYZ"]
+_PIXEL_SIZE = "rlnTomoTiltSeriesPixelSize"
+
+# With this magnification the detector's pixel in micrometres is, as a number, the voxel in angstrom.
+_MAGNIFICATION = 10000.0
+
+# How Warp ends the name of a reconstruction: `TS_01_10.00Apx.mrc` is made of `TS_01.tomostar`.
+_WARP_ENDING = re.compile(r"_\d+(\.\d+)?Apx$")
+
+
+def write_relion3_star(
+    path: str | Path, picks: pd.DataFrame, tomogram_name: str, voxel_size_in_angstrom: float | None = None
+) -> None:
+    """Write picks in the way of RELION 3.0: one table, the voxel size as magnification and detector pixel.
+
+    Coordinates are voxels of the tomogram, counted from 0 at the centre of the first one, as in ``.coords``.
+
+    Parameters
+    ----------
+    path : the file; written whole or not at all.
+    picks : columns X, Y, Z, in voxels; ``metric_best``, if there, becomes the figure of merit.
+    tomogram_name : what the particles' tomogram is called there (rlnMicrographName).
+    voxel_size_in_angstrom : edge of a voxel of the tomogram; where ``None``, the columns that tell it are
+        left out.
+    """
+    table = _table(picks, "rlnMicrographName", tomogram_name)
+    if voxel_size_in_angstrom is not None:
+        table.insert(4, "rlnMagnification", _MAGNIFICATION)
+        table.insert(5, "rlnDetectorPixelSize", float(voxel_size_in_angstrom))
+    _write(path, table)
+
+
+def write_relion31_star(
+    path: str | Path, picks: pd.DataFrame, tomogram_name: str, voxel_size_in_angstrom: float
+) -> None:
+    """Write picks in the way of RELION 3.1: an optics table with the voxel size, and the particles.
+
+    Parameters are those of :func:`write_relion3_star`; the voxel size is required.
+    """
+    optics = pd.DataFrame(
+        {
+            "rlnOpticsGroup": [1],
+            "rlnOpticsGroupName": ["opticsGroup1"],
+            "rlnImagePixelSize": [float(voxel_size_in_angstrom)],
+            "rlnImageDimensionality": [3],
+        }
+    )
+    particles = _table(picks, "rlnMicrographName", tomogram_name)
+    particles.insert(4, "rlnOpticsGroup", 1)
+    _write(path, {"optics": optics, "particles": particles})
+
+
+def write_relion4_star(path: str | Path, picks: pd.DataFrame, tomogram_name: str) -> None:
+    """Write picks for RELION 4's import of particles.
+
+    Parameters
+    ----------
+    path : the file; written whole or not at all.
+    picks : columns X, Y, Z, in voxels *of the tilt series* (unbinned): RELION 4 takes no others.
+    tomogram_name : the tomogram's rlnTomoName.
+    """
+    _write(path, {"particles": _table(picks, "rlnTomoName", Path(tomogram_name).stem)})
+
+
+def write_relion5_star(
+    path: str | Path,
+    picks: pd.DataFrame,
+    tomogram_name: str,
+    voxel_size_in_angstrom: float,
+    tomogram_size: Sequence[int],
+    centre: Sequence[float] | None = None,
+) -> None:
+    """Write picks for RELION 5: distances from the tomogram's centre, in Å.
+
+    Parameters
+    ----------
+    path : the file; written whole or not at all.
+    picks : columns X, Y, Z, in voxels *of the tilt series* (unbinned).
+    tomogram_name : the tomogram's rlnTomoName.
+    voxel_size_in_angstrom : of the tilt series.
+    tomogram_size : x, y, z, in unbinned voxels, as RELION's tomograms.star has it in rlnTomoSizeX, Y and Z.
+    centre : x, y, z of the point that RELION counts from, in unbinned voxels; by default half the size, also
+        for an odd one, which is what RELION 5 does.
+    """
+    middle = [edge / 2 for edge in tomogram_size] if centre is None else [float(value) for value in centre]
+    table = _table(picks, "rlnTomoName", Path(tomogram_name).stem)
+    for column, zero, old, new in zip("XYZ", middle, _COLUMNS, _CENTRED, strict=True):
+        table[old] = (picks[column].to_numpy(dtype=np.float64) - zero) * voxel_size_in_angstrom
+        table = table.rename(columns={old: new})
+    table[_PIXEL_SIZE] = float(voxel_size_in_angstrom)
+    for name, edge in zip(_SIZES, tomogram_size, strict=True):
+        table[name] = int(edge)
+    centred_on = ", ".join(f"{value:g}" for value in middle)
+    _write(
+        path,
+        {"particles": table},
+        f"coordinates count from (x, y, z) = ({centred_on}) voxels of {voxel_size_in_angstrom:g} Å",
+    )
+
+
+def write_warp_star(
+    path: str | Path, picks: pd.DataFrame, tomogram_name: str, voxel_size_in_angstrom: float | None = None
+) -> None:
+    """Write picks for Warp and M: as for RELION 3.0, with the tilt series' ``.tomostar`` as the name.
+
+    Parameters
+    ----------
+    path, picks, voxel_size_in_angstrom : as in :func:`write_relion3_star`.
+    tomogram_name : file name of the tomogram; Warp's own ending (``_10.00Apx``) is taken off.
+    """
+    series = _WARP_ENDING.sub("", Path(tomogram_name).stem)
+    write_relion3_star(path, picks, f"{series}.tomostar", voxel_size_in_angstrom)
+
+
+def read_star(path: str | Path, centre: Sequence[float] | None = None) -> pd.DataFrame:
+    """Read the coordinates of a STAR file, from the first table that has them.
+
+    Parameters
+    ----------
+    path : the file.
+    centre : x, y, z in voxels from which the centred coordinates of RELION 5 count; by default half the
+        tomogram's size, where the file tells it.
+
+    Returns
+    -------
+    Frame with columns X, Y, Z, in voxels: of the tomogram or, from RELION 5, of the tilt series.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, has no table with coordinates, one of them is no number (it names the particle),
+        or centred ones come without pixel size or tomogram size.
+    """
+    path = Path(path)
+    for _ in read_lines(path):  # missing, a folder, not text
+        break
+    try:
+        blocks: dict[str, Any] = starfile.read(path, always_dict=True)
+    except Exception as error:  # the parser fails in many ways on what is not STAR
+        raise InputError(path, f"it is no STAR file ({error})", "Give a STAR file") from error
+    for table in _tables(blocks):
+        if all(column in table.columns for column in _COLUMNS):
+            return pd.DataFrame({axis: _numbers(path, table, name) for name, axis in _COLUMNS.items()})
+        if all(column in table.columns for column in _CENTRED):
+            return _from_centre(path, table, centre)
+    raise InputError(
+        path,
+        f"no table in it has the columns {', '.join(_COLUMNS)} or {', '.join(_CENTRED)}",
+        "Give a STAR file of particles, as RELION and Warp write them",
+    )
+
+
+def _table(picks: pd.DataFrame, name_column: str, tomogram_name: str) -> pd.DataFrame:
+    """Name, coordinates and figure of merit.
+
+    Plain float64 columns and object text: what every version of pandas and starfile writes alike.
+    """
+    table = pd.DataFrame({name_column: pd.Series([tomogram_name] * len(picks), dtype=object)})
+    for star, column in _COLUMNS.items():
+        table[star] = picks[column].to_numpy(dtype=np.float64)
+    if "metric_best" in picks.columns:
+        table["rlnAutopickFigureOfMerit"] = picks["metric_best"].to_numpy(dtype=np.float64)
+    return table
+
+
+def _write(path: str | Path, blocks: pd.DataFrame | dict[str, pd.DataFrame], comment: str = "") -> None:
+    with atomic_path(path) as temporary:
+        starfile.write(blocks, temporary)
+        if comment:
+            temporary.write_text(f"# {comment}\n\n{temporary.read_text(encoding='utf-8')}", encoding="utf-8")
+
+
+def _tables(blocks: dict[str, Any]) -> Iterator[pd.DataFrame]:
+    for block in blocks.values():
+        # A block without a loop holds one value a name: a single particle may be written so.
+        yield block if isinstance(block, pd.DataFrame) else pd.DataFrame([block])
+
+
+def _from_centre(path: Path, table: pd.DataFrame, centre: Sequence[float] | None) -> pd.DataFrame:
+    if _PIXEL_SIZE not in table.columns or (centre is None and not set(_SIZES) <= set(table.columns)):
+        raise InputError(
+            path,
+            f"its coordinates are in Å from the tomogram's centre, without {_PIXEL_SIZE} and {_SIZES[0]}, …",
+            "Add these columns, which RELION keeps in its table of tomograms",
+        )
+    pixel = _numbers(path, table, _PIXEL_SIZE)
+    columns = {}
+    for number, (name, axis) in enumerate(_CENTRED.items()):
+        zero = _numbers(path, table, _SIZES[number]) / 2 if centre is None else float(centre[number])
+        columns[axis] = _numbers(path, table, name) / pixel + zero
+    return pd.DataFrame(columns)
+
+
+def _numbers(path: Path, table: pd.DataFrame, column: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    numbers = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64)
+    wrong = np.flatnonzero(~np.isfinite(numbers))
+    if len(wrong):
+        raise InputError(
+            path,
+            f"{column} of particle {wrong[0] + 1} is '{table[column].iloc[wrong[0]]}', not a number",
+            "Correct the line",
+        )
+    return numbers
