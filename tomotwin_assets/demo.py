@@ -17,6 +17,7 @@ from tomotwin_assets.resources import DataFolder
 from tomotwin_assets.settings import DATA_VARIABLE, DEMO, FILE, project_folder, read_settings
 from tomotwin_assets.values import read_report
 from tomotwin_lib.files import atomic_path
+from tomotwin_lib.formats.frames import read_picks
 from tomotwin_lib.simulation.dataset import SimulatedDataset, simulate_dataset
 
 MODEL = "small"
@@ -99,9 +100,13 @@ def show(folder: DataFolder, dataset: SimulatedDataset) -> None:
         picks = folder.product("located_picks", MODEL, file.stem)
         _lines(
             [
-                ("picks", picks),
-                ("coordinates", folder.product("picked_coordinates", MODEL, file.stem)),
-                ("report", path),
+                ("picks", picks, f"{len(read_picks(picks)):,} picks as located"),
+                (
+                    "coordinates",
+                    folder.product("picked_coordinates", MODEL, file.stem),
+                    "of all picks as located; choose limits with `tomotwin pick`",
+                ),
+                ("report", path, "scores of both"),
             ]
         )
         truth = dataset.folder / "ground_truth" / f"{file.stem}.txt"
@@ -117,9 +122,9 @@ def show(folder: DataFolder, dataset: SimulatedDataset) -> None:
         )
 
 
-def _lines(entries: list[tuple[str, Path]]) -> None:
-    for name, path in entries:
-        console.print(f"{name:<12} {escape(_short(path))}", soft_wrap=True)
+def _lines(entries: list[tuple[str, Path, str]]) -> None:
+    for name, path, remark in entries:
+        console.print(f"{name:<12} {escape(_short(path))}  [dim]{remark}[/]", soft_wrap=True)
 
 
 def _short(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,17 @@ def test_unknown_and_impossible_values_name_section_and_key() -> None:
         resolve("trained_model", Settings(None, "auto", {"training": {"epoch": 3}}))
     with pytest.raises(InputError, match=r"\[embedding\] stride is 0"):
         resolve("tomogram_embeddings", Settings(None, "auto", {"embedding": {"stride": 0}}))
+
+
+def test_the_readme_shows_every_setting(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", readme, flags=re.DOTALL)
+    (tmp_path / "tomotwin.toml").write_text(block)
+    shown = dict(re.findall(r"^\[(\w+)\] *# (.*)$", block, flags=re.MULTILINE))
+    assert sorted(shown) == sorted(SECTIONS)
+    for asset, (section, config) in CONFIGS.items():
+        assert shown[section].split(", ") == list(config.model_fields)
+        resolve(asset, read_settings())
 
 
 def test_every_section_belongs_to_one_asset() -> None:

@@ -22,11 +22,15 @@ from tomotwin_lib.picking import keep_picks
 from tomotwin_lib.products import ReferenceEmbedding, SimilarityMap, TomogramEmbedding
 from tomotwin_lib.refinement import refine_references
 from tomotwin_lib.similarity import similarity_map as compare
+from tomotwin_lib.voxel_sizes import differing_voxel_sizes
 
 
 @dg.asset(partitions_def=pairs, kinds={"numpy"})
 def similarity_map(
-    config: SimilarityConfig, tomogram_embeddings: TomogramEmbedding, reference_embeddings: ReferenceEmbedding
+    context: dg.AssetExecutionContext,
+    config: SimilarityConfig,
+    tomogram_embeddings: TomogramEmbedding,
+    reference_embeddings: ReferenceEmbedding,
 ) -> dg.MaterializeResult[SimilarityMap]:
     """The similarity of every position of the tomogram to every reference; more is better."""
     started = time.perf_counter()
@@ -42,10 +46,16 @@ def similarity_map(
             "mean": similarity.values.mean(axis=0).astype(float),
         }
     )
+    problem = differing_voxel_sizes(
+        str(tomogram_embeddings.attributes.get("filepath", "")), reference_embeddings.paths
+    )
+    if problem:
+        context.log.warning(problem)
     return dg.MaterializeResult(
         value=similarity,
         metadata={
-            "summary": f"{similarity.values.shape[0]:,} positions × {len(similarity.references)} references",
+            "summary": f"{similarity.values.shape[0]:,} positions × {len(similarity.references)} references"
+            + (f"; {problem}" if problem else ""),
             "dagster/row_count": len(similarity.values),
             "references": len(similarity.references),
             "seconds": round(seconds, 2),

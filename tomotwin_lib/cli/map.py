@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tomotwin_lib.cli.output import report_paths, say
+from tomotwin_lib.cli.output import report_paths, say, warn
 from tomotwin_lib.cli.parsing import add_progress
 from tomotwin_lib.files import ensure_writable_folder
 
@@ -44,12 +44,15 @@ def run(args: argparse.Namespace) -> None:
     )
     from tomotwin_lib.refinement import refine_references
     from tomotwin_lib.similarity import check_same_network, similarity_map
+    from tomotwin_lib.voxel_sizes import differing_voxel_sizes
 
     references = read_reference_embedding(args.references)
     tomogram = read_tomogram_embedding(args.volumes)
     check_same_network(tomogram, references, args.references)
     if args.refine:
         references = refine_references(tomogram, references)
+    if problem := differing_voxel_sizes(tomogram.attributes.get("filepath", ""), references.paths):
+        warn(problem)
     similarity = similarity_map(tomogram, references, progress=args.progress)
     output = folder / "map.tmap"
     write_similarity_map(output, similarity)

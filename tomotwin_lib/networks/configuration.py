@@ -42,8 +42,11 @@ def read_configuration(path: str | Path) -> dict[str, Any]:
     try:
         configuration = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
+        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.json")))
         raise InputError(
-            path, f"the configuration cannot be read ({error.strerror})", "Check the path"
+            path,
+            f"the configuration cannot be read ({error.strerror})",
+            f"Check the path, or give the name of one that ships: {names}",
         ) from error
     except ValueError as error:
         raise InputError(path, f"not valid JSON ({error})", "Correct the file") from error

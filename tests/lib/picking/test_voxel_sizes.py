@@ -1,0 +1,33 @@
+"""References and tomograms that were sampled differently."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tomotwin_lib.formats.volumes import write_volume
+from tomotwin_lib.voxel_sizes import differing_voxel_sizes
+
+
+@pytest.mark.parametrize(
+    ("tomogram", "reference", "differs"),
+    [(10.0, 10.0, False), (10.0, 10.9, False), (10.0, 4.0, True), (10.0, 11.2, True), (None, 4.0, False)],
+)
+def test_more_than_a_tenth_is_told(
+    tmp_path: Path, tomogram: float | None, reference: float, differs: bool
+) -> None:
+    data = np.zeros((4, 4, 4), dtype=np.float32)
+    write_volume(tmp_path / "t.mrc", data, tomogram)
+    write_volume(tmp_path / "unknown.mrc", data, None)
+    write_volume(tmp_path / "r.mrc", data, reference)
+    paths = [tmp_path / "gone.mrc", tmp_path / "unknown.mrc", tmp_path / "r.mrc"]
+    told = differing_voxel_sizes(tmp_path / "t.mrc", paths)
+    assert (told is not None) == differs
+    if told is not None:
+        assert "r.mrc" in told and f"{reference:g} Å" in told
+
+
+def test_a_tomogram_that_is_gone_tells_nothing(tmp_path: Path) -> None:
+    assert differing_voxel_sizes(tmp_path / "gone.mrc", [tmp_path / "gone.mrc"]) is None
