@@ -18,6 +18,11 @@ from tomotwin_lib.matching import Counts, Matching, best_thresholds
 from tomotwin_lib.picking import keep_picks
 
 
+_SHARES = [
+    "F1", "Recall", "Precision", "TrueNegativeRate", "TruePositiveRate", "BalancedAccuracy", "O_METRIC",
+]  # fmt: skip
+
+
 def evaluate_positions(
     picks: pd.DataFrame,
     truth: pd.DataFrame,
@@ -138,7 +143,7 @@ def mean_f1(scores: pd.DataFrame) -> float:
 
 def score_table(scores: pd.DataFrame) -> str:
     """The scores as a table of text, three decimals, with the mean below and notes on what was left out."""
-    shares = scores.columns.intersection(["F1", "Recall", "Precision", "TruePositiveRate", "O_METRIC"])
+    shares = scores.columns.intersection(_SHARES)
     lines = [
         scores.to_string(index=False, formatters=dict.fromkeys(shares, "{:.3f}".format)),
         f"mean F1 {mean_f1(scores):.3f} over {len(scores)} reference{'s' * (len(scores) != 1)}",
@@ -163,7 +168,17 @@ def write_evaluation(folder: str | Path, scores: pd.DataFrame, optimised: bool =
     InputError
         If the folder cannot be written.
     """
-    stem = "evaluation_optim" if optimised else "evaluation"
+    return write_scores(folder, "evaluation_optim" if optimised else "evaluation", scores)
+
+
+def write_scores(folder: str | Path, stem: str, scores: pd.DataFrame) -> tuple[Path, Path]:
+    """Write any table of scores by reference, as ``<stem>.txt`` and ``<stem>_dict.json``; returns the two.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    """
     table, dictionary = Path(folder) / f"{stem}.txt", Path(folder) / f"{stem}_dict.json"
     with atomic_path(table) as path:
         path.write_text(score_table(scores) + "\n", encoding="utf-8")

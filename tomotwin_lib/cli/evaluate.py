@@ -1,4 +1,4 @@
-"""``tomotwin evaluate positions`` and ``tomotwin_scripts_evaluate.py``."""
+"""``tomotwin evaluate positions|subvolumes`` and ``tomotwin_scripts_evaluate.py``."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tomotwin_lib.cli.output import number, print_table, report_paths, warn
+from tomotwin_lib.cli.output import number, print_table, report_paths, say, warn
 from tomotwin_lib.cli.parsing import add_box_sizes
+from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SUMMARY = "Score picks against particles whose positions are known."
-_SHARES = ("F1", "Recall", "Precision", "TruePositiveRate")
+_SHARES = ("F1", "Recall", "Precision", "TrueNegativeRate", "TruePositiveRate", "BalancedAccuracy")
+_SHORT = {"TruePositiveRate": "TPR", "TrueNegativeRate": "TNR", "BalancedAccuracy": "Accuracy"}
 _COUNTS = ("TP", "FP", "FN", "O_MIN_SIZE", "O_MAX_SIZE")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand and its options."""
-    modes = parser.add_subparsers(title="what to score", metavar="positions", required=True)
+    modes = parser.add_subparsers(title="what to score", metavar="positions|subvolumes", required=True)
     positions = modes.add_parser(
         "positions",
         help="located picks against ground truth positions",
@@ -52,6 +54,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     positions.add_argument("--png", action="store_true", help="also draw the scores: evaluation[_optim].png")
     positions.set_defaults(run=run)
+    _add_subvolumes(modes)
+
+
+def _add_subvolumes(modes: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    subvolumes = modes.add_parser(
+        "subvolumes",
+        help="subvolumes that were assigned to references",
+        description="Score a classification of labelled subvolumes, each class against all others. Writes "
+        "evaluation_subvolumes.txt and evaluation_subvolumes_dict.json beside it.",
+    )
+    subvolumes.add_argument(
+        "-p", "--probabilties", required=True, metavar="FILE",
+        help="columns filename and predicted_class (number of a reference, -1 for none): .txt or .csv with a "
+        "header, or a pickled frame",
+    )  # fmt: skip
+    subvolumes.add_argument(
+        "-r", "--reference", required=True, metavar="FILE",
+        help="embeddings.temb of the references, or a .txt or .csv with the column filepath",
+    )  # fmt: skip
+    subvolumes.add_argument(
+        "--fbeta", type=float, default=1.0, metavar="B", help="weight of recall relative to precision in F1"
+    )
+    subvolumes.set_defaults(run=run_subvolumes)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -84,10 +109,55 @@ def run(args: argparse.Namespace) -> None:
     report_paths(outputs)
 
 
+def run_subvolumes(args: argparse.Namespace) -> None:
+    """Evaluate a classification."""
+    from tomotwin_lib.classification import evaluate_classification
+    from tomotwin_lib.evaluation import write_scores
+
+    table = _read_table(Path(args.probabilties), ("filename", "predicted_class"))
+    references = [
+        Path(str(path)).name for path in _read_table(Path(args.reference), ("filepath",))["filepath"]
+    ]
+    scores = evaluate_classification(
+        [str(name) for name in table["filename"]],
+        table["predicted_class"].to_list(),
+        references,
+        args.fbeta,
+    )
+    outputs = write_scores(Path(args.probabilties).parent, "evaluation_subvolumes", scores)
+    _print_scores("Each class against all others", scores)
+    if missing := scores.attrs["without_reference"]:
+        warn(f"{len(missing)} subvolumes, such as {missing[0]}, are of no reference's class")
+    say(f"assigned to no reference: {scores.attrs['void']:,} subvolumes")
+    report_paths(outputs)
+
+
+def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A table of text or a pickled frame, with the given columns."""
+    import pandas as pd
+
+    from tomotwin_lib.formats.columns import require_columns
+    from tomotwin_lib.formats.frames import read_frame
+
+    if path.suffix.lower() not in (".txt", ".csv"):
+        table = read_frame(path)
+    else:
+        try:
+            table = pd.read_csv(path)
+        except OSError as error:
+            raise InputError(
+                path, f"it cannot be read ({error.strerror or error})", "Check the path"
+            ) from error
+        except ValueError as error:
+            raise InputError(path, f"it is no table ({error})", "Give columns with commas") from error
+    require_columns(path, table, list(columns), "such a table")
+    return table
+
+
 def _print_scores(title: str, scores: pd.DataFrame) -> None:
     """The table, a row with the means, and what was left out."""
     columns = [column for column in scores.columns if column not in ("reference", "class")]
-    header = ("reference", "class", *(column.replace("TruePositiveRate", "TPR") for column in columns))
+    header = ("reference", "class", *(_SHORT.get(column, column) for column in columns))
     rows = [
         (str(row["reference"]), str(row["class"]), *(_cell(column, row[column]) for column in columns))
         for _, row in scores.iterrows()
