@@ -5,14 +5,19 @@ from typing import Any
 import dagster as dg
 
 from tomotwin_assets import jobs, progress, sensors
-from tomotwin_assets.assets import embeddings, evaluation, picking, sources, training
+from tomotwin_assets.assets import embeddings, evaluation, picking, published, sources, training
 from tomotwin_assets.io_managers import ProductStore
 from tomotwin_assets.resources import ComputeDevice, DataFolder
 
 OWNERS = ["team:picking"]
 
 _assets: list[Any] = [
-    *(folder.replace_attributes(group_name="sources") for folder in sources.folders),
+    *dg.load_assets_from_modules([published], group_name="sources"),
+    # Through the folders it is before everything, yet only what changes in them makes products out of date.
+    *(
+        folder.replace_attributes(group_name="sources", deps=[published.published_data])
+        for folder in sources.folders
+    ),
     *dg.load_assets_from_modules([training], group_name="training"),
     *dg.load_assets_from_modules([embeddings], group_name="embedding"),
     *dg.load_assets_from_modules([picking], group_name="picking"),

@@ -17,7 +17,6 @@ from tomotwin_lib.files import atomic_path
 from tomotwin_lib.matching import Counts, Matching, best_thresholds
 from tomotwin_lib.picking import keep_picks
 
-
 _SHARES = [
     "F1", "Recall", "Precision", "TrueNegativeRate", "TruePositiveRate", "BalancedAccuracy", "O_METRIC",
 ]  # fmt: skip

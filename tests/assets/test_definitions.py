@@ -13,7 +13,7 @@ from tomotwin_assets.stages import STAGES
 SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
 
 GROUPS = {
-    "sources": {"subvolumes", "references", "models", "tomograms", "ground_truth"},
+    "sources": {"published_data", "subvolumes", "references", "models", "tomograms", "ground_truth"},
     "training": {"training_data", "trained_model"},
     "embedding": {"tomogram", "reference_volumes", "reference_embeddings", "tomogram_embeddings"},
     "picking": {"similarity_map", "located_picks", "picked_coordinates"},
@@ -33,11 +33,12 @@ PARTITIONS = {
     "evaluation_report": pairs,
 }
 PARENTS = {
-    "subvolumes": set(),
-    "references": set(),
-    "models": set(),
-    "tomograms": set(),
-    "ground_truth": set(),
+    "published_data": set(),
+    "subvolumes": {"published_data"},
+    "references": {"published_data"},
+    "models": {"published_data"},
+    "tomograms": {"published_data"},
+    "ground_truth": {"published_data"},
     "training_data": {"subvolumes"},
     "trained_model": {"models", "training_data"},
     "tomogram": {"tomograms"},
@@ -56,11 +57,11 @@ def test_definitions_load() -> None:
     dg.Definitions.validate_loadable(defs)
 
 
-def test_there_are_sixteen_assets_of_which_eleven_are_made_here() -> None:
-    assert len(SPECS) == 16
+def test_there_are_seventeen_assets_of_which_twelve_are_made_here() -> None:
+    assert len(SPECS) == 17
     materialisable = {key.to_user_string() for key in defs.resolve_asset_graph().materializable_asset_keys}
-    assert materialisable == set(SPECS) - GROUPS["sources"]
-    assert len(materialisable) == 11
+    assert materialisable == set(SPECS) - GROUPS["sources"] | {"published_data"}
+    assert len(materialisable) == 12
 
 
 def test_groups() -> None:

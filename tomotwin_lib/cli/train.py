@@ -6,7 +6,6 @@ import argparse
 
 from tomotwin_lib.cli.output import report_paths, say, warn
 from tomotwin_lib.cli.parsing import add_device, add_progress
-from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
 SUMMARY = "Train a network on a folder of labelled subvolumes."
@@ -23,11 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--validvolumes", required=True, metavar="FOLDER", help="validation subvolumes, likewise"
     )
     parser.add_argument(
-        "-p",
-        "--pdbpath",
-        metavar="FOLDER",
-        help="densities as anchors: not available in this version, refused",
-    )
+        "-p", "--pdbpath", metavar="FOLDER",
+        help="densities that subvolumes are compared with: MRC cubes of at most 37 voxels, protein bright, "
+        "voxels as large as those of the subvolumes, labels in the names (default: subvolumes are compared "
+        "with each other)",
+    )  # fmt: skip
     parser.add_argument(
         "-o", "--outpath", required=True, metavar="FOLDER", help="for checkpoints, history and logs"
     )
@@ -42,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--epochs", type=int, default=10, metavar="N", help="passes through the training subvolumes"
     )
     parser.add_argument(
-        "--max_neg", type=int, default=1, metavar="N",
-        help="negatives for each anchor, for TomoTwin's command lines; batches by class use every subvolume "
-        "of another class as a negative, so other numbers make no difference",
+        "--max_neg", type=int, metavar="N",
+        help="negatives for each anchor in a batch, chosen at random (default: all subvolumes of other "
+        "classes in the batch)",
     )  # fmt: skip
     parser.add_argument("--checkpoint", metavar="PTH", help="go on from the latest.pth of an interrupted run")
     parser.add_argument(
@@ -69,24 +68,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train."""
-    if args.pdbpath is not None:
-        raise InputError(
-            "-p/--pdbpath",
-            f"training with densities ({args.pdbpath}) as anchors is not available in this version",
-            "Leave the option out: anchors and positives then come from the subvolumes of -v",
-        )
-    if args.max_neg < 1:
-        raise InputError("--max_neg", f"{args.max_neg} is no number of negatives", "Give 1 or more")
     ensure_writable_folder(args.outpath)
     from tomotwin_lib.networks.configuration import check_configuration, read_configuration
+    from tomotwin_lib.training.metric_parts import LOSSES
+    from tomotwin_lib.training.roles import assign_roles
+    from tomotwin_lib.training.settings import TrainSettings
     from tomotwin_lib.training.trainer import train
 
     configuration = read_configuration(args.netconfiguration)
     if args.distance is not None:
         configuration["distance"] = args.distance
         check_configuration(configuration, "-d/--distance")
-    if args.max_neg != 1:
-        warn(f"--max_neg {args.max_neg} changes nothing: a batch offers each anchor all of its other classes")
+    settings = TrainSettings.from_configuration(configuration, str(args.netconfiguration))
+    if args.pdbpath is not None:
+        for note in assign_roles(settings, args.volpath, args.validvolumes, args.pdbpath).notes():
+            warn(note)
+    if args.max_neg is not None and LOSSES[settings.loss].by_class:
+        warn(f"--max_neg {args.max_neg} changes nothing: {settings.loss} compares with no negatives")
+    elif args.max_neg is not None and settings.miner_name is not None:
+        warn(f"--max_neg {args.max_neg} changes nothing: the {settings.miner_name} chooses the negatives")
     result = train(
         configuration,
         args.volpath,
@@ -95,6 +95,8 @@ def run(args: argparse.Namespace) -> None:
         epochs=args.epochs,
         device=args.device,
         seed=args.seed,
+        densities=args.pdbpath,
+        max_negatives=args.max_neg,
         resume_from=args.checkpoint,
         max_minutes=args.max_minutes,
         save_after_improvement=args.save_after_improvement,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -12,6 +13,14 @@ from tomotwin_lib.training.settings import TrainSettings
 
 # The four rotations that leave a missing wedge about one axis where it is, as which axes they reverse.
 _HALF_TURNS = torch.tensor([[0, 0, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1]], dtype=torch.bool)
+# The 24 rotations of a cube: the axes in another order, some of them reversed. An order that is an odd
+# permutation mirrors, and so does each reversal: together they must be even.
+_QUARTER_TURNS = [
+    (order, reverse)
+    for order in itertools.permutations(range(3))
+    for reverse in itertools.product((False, True), repeat=3)
+    if (sum(a > b for a, b in itertools.combinations(order, 2)) + sum(reverse)) % 2 == 0
+]
 
 
 def augment(volumes: torch.Tensor, settings: TrainSettings, generator: torch.Generator) -> torch.Tensor:
@@ -29,6 +38,28 @@ def augment(volumes: torch.Tensor, settings: TrainSettings, generator: torch.Gen
     reach = settings.aug_train_shift_distance
     shifts = torch.randint(-reach, reach + 1, (len(volumes), 3), generator=generator)
     return _distort(_turn_and_shift(volumes, shifts, settings, generator), settings, generator)
+
+
+def quarter_turns(volumes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Densities, which have no missing wedge: each turned by one of the 24 rotations of a cube.
+
+    Parameters
+    ----------
+    volumes : (b, 1, d, d, d), on the CPU or a GPU.
+    generator : of the CPU; all randomness comes from it.
+
+    Returns
+    -------
+    (b, 1, d, d, d)
+    """
+    choices = torch.randint(len(_QUARTER_TURNS), (len(volumes),), generator=generator)
+    turned = torch.empty_like(volumes)
+    for choice in choices.unique().tolist():
+        order, reverse = _QUARTER_TURNS[choice]
+        chosen = (choices == choice).to(volumes.device)
+        flipped = [2 + axis for axis in range(3) if reverse[axis]]
+        turned[chosen] = volumes[chosen].permute(0, 1, *(2 + axis for axis in order)).flip(flipped)
+    return turned
 
 
 def scaled_classes(

@@ -18,10 +18,21 @@ class ClassBalancedBatches(Sampler[list[int]]):
     batch_size : samples in a batch, rounded down to whole classes, but at least two classes and at most all.
     per_class : samples of each class drawn; repeated where a class has fewer.
     seed : the same seed gives the same batches.
+    anchors : (class,) numbers of the classes that can be anchors: each batch has one of them at least, as
+        nothing is learnt from a batch without. All can where ``None``.
     """
 
-    def __init__(self, labels: npt.NDArray[np.integer], batch_size: int, per_class: int, seed: int) -> None:
-        self.members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    def __init__(
+        self,
+        labels: npt.NDArray[np.integer],
+        batch_size: int,
+        per_class: int,
+        seed: int,
+        anchors: npt.NDArray[np.integer] | None = None,
+    ) -> None:
+        classes = np.unique(labels)
+        self.members = [np.flatnonzero(labels == label) for label in classes]
+        self.can_anchor = np.isin(classes, classes if anchors is None else anchors)
         self.per_class = per_class
         self.classes_per_batch = min(max(batch_size // per_class, 2), len(self.members))
         self.count = max(round(len(labels) / (self.classes_per_batch * per_class)), 1)
@@ -33,7 +44,9 @@ class ClassBalancedBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         generator = np.random.default_rng(self.seed)
         for _ in range(self.count):
-            classes = generator.choice(len(self.members), self.classes_per_batch, replace=False)
+            classes = self._draw_classes(generator)
+            while not self.can_anchor[classes].any():
+                classes = self._draw_classes(generator)
             yield [
                 int(index)
                 for number in classes
@@ -41,3 +54,6 @@ class ClassBalancedBatches(Sampler[list[int]]):
                     self.members[number], self.per_class, replace=len(self.members[number]) < self.per_class
                 )
             ]
+
+    def _draw_classes(self, generator: np.random.Generator) -> npt.NDArray[np.integer]:
+        return generator.choice(len(self.members), self.classes_per_batch, replace=False)

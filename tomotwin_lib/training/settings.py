@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from tomotwin_lib.errors import InputError
+from tomotwin_lib.training.metric_parts import LOSSES, MINERS
 
-LOSSES = ("TripletLoss", "MultiSimilarityLoss", "ArcFaceLoss", "SphereFaceLoss", "SupConLoss")
-MINERS = ("TripletMarginMiner", "MultiSimilarityMiner", "DistanceWeightedMiner", "UniformHistogramMiner")
 OPTIMIZERS = ("Adam", "AdamW", "SGD")
 SCHEDULES = ("plateau", "cosine")
 ROTATIONS = ("full_z", "half_turns", "none")
+WHOLE = ("batchsize", "samples_per_class", "patience", "aug_train_shift_distance")
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,17 @@ class TrainSettings:
 
     Attributes
     ----------
-    loss : one of ``LOSSES``. ``tl_margin`` is the margin of TripletLoss, ``loss_kwargs`` are further
-        arguments of the loss as pytorch-metric-learning names them (``temperature``, ``scale``, …).
+    loss : one of ``LOSSES``. ``tl_margin`` is the margin of TripletLoss, ``af_margin`` (degrees) and
+        ``af_scale`` are those of ArcFaceLoss, ``sf_margin`` and ``sf_scale`` of SphereFaceLoss;
+        ``loss_kwargs`` are further arguments of the loss as pytorch-metric-learning names them
+        (``temperature``, ``scale``, …).
+    num_classes : stands in TomoTwin's configurations of ArcFaceLoss and SphereFaceLoss. Here the classes are
+        counted, and only a number that is too small is refused.
     miner : one of ``MINERS``, or ``true`` for the semihard triplet miner, or ``false`` for none;
-        ``miner_margin`` is its margin.
+        ``miner_margin`` is its margin. Or an object with the ``name`` of one and its arguments
+        (``{"name": "DistanceWeightedMiner", "cutoff": 0.5}``).
+    only_negative_labels : classes that are never anchors or positives, such as membranes or gold beads:
+        they are only something to keep away from.
     learning_rate, optimizer, weight_decay : of the optimizer.
     schedule : ``plateau`` divides the rate by ten after ``patience`` epochs without a better validation
         loss; ``cosine`` warms up and then falls to zero over the whole run.
@@ -48,9 +56,15 @@ class TrainSettings:
 
     loss: str = "SupConLoss"
     tl_margin: float | None = None
+    af_margin: float | None = None
+    af_scale: float | None = None
+    sf_margin: float | None = None
+    sf_scale: float | None = None
     loss_kwargs: dict[str, Any] = field(default_factory=dict)
-    miner: str | bool | None = False
+    num_classes: int | None = None
+    miner: str | bool | dict[str, Any] | None = False
     miner_margin: float | None = None
+    only_negative_labels: tuple[str, ...] = ()
     learning_rate: float = 1e-3
     optimizer: str = "AdamW"
     weight_decay: float = 0.0
@@ -79,7 +93,10 @@ class TrainSettings:
         InputError
             If a key is unknown or a value is out of range.
         """
-        given = dict(configuration.get("train_config") or {})
+        section = configuration.get("train_config") or {}
+        if not isinstance(section, Mapping):
+            raise InputError(source, f"train_config is {section!r}", "Give an object with the keys")
+        given = dict(section)
         known = {f.name for f in fields(cls)}
         unknown = [key for key in given if key not in known]
         if unknown:
@@ -88,21 +105,39 @@ class TrainSettings:
                 f"train_config has unknown keys: {', '.join(unknown)}",
                 f"Its keys are {', '.join(sorted(known))}",
             )
-        for name in ("off_centre_distance", "aug_dropout", "scaled_classes"):
+        for name in ("off_centre_distance", "aug_dropout", "scaled_classes", "only_negative_labels"):
             if isinstance(given.get(name), list):
                 given[name] = tuple(given[name])
+        for name in WHOLE:
+            if isinstance(given.get(name), float) and given[name].is_integer():
+                given[name] = int(given[name])
         settings = cls(**given)
         settings._check(source)
         return settings
 
     @property
     def miner_name(self) -> str | None:
-        """The miner's name; older configurations say only that there is one."""
+        """The miner's name; older configurations say only that there is one, newer ones give an object."""
+        if isinstance(self.miner, Mapping):
+            return self.miner.get("name")
         return "TripletMarginMiner" if self.miner is True else (self.miner or None)
+
+    @property
+    def miner_arguments(self) -> dict[str, Any]:
+        """Arguments that an object of a miner gives, as pytorch-metric-learning names them."""
+        if not isinstance(self.miner, Mapping):
+            return {}
+        # TomoTwin writes `miner_margin` in the object too.
+        names = {key: argument for argument, key in MINERS[self.miner["name"]].takes.items()}
+        return {
+            names.get(key, key): value
+            for key, value in self.miner.items()
+            if key != "name" and value is not None
+        }
 
     def _check(self, source: str) -> None:
         choices = {
-            "loss": LOSSES,
+            "loss": tuple(LOSSES),
             "optimizer": OPTIMIZERS,
             "schedule": SCHEDULES,
             "aug_rotation": ROTATIONS,
@@ -114,12 +149,7 @@ class TrainSettings:
                     f"train_config.{name} is {getattr(self, name)!r}",
                     f"Choose one of {', '.join(allowed)}",
                 )
-        if self.miner_name is not None and self.miner_name not in MINERS:
-            raise InputError(
-                source,
-                f"train_config.miner is {self.miner!r}",
-                f"Choose one of {', '.join(MINERS)}, true or false",
-            )
+        self._check_loss_and_miner(source)
         for name, least in (
             ("learning_rate", 1e-12),
             ("batchsize", 2),
@@ -135,9 +165,11 @@ class TrainSettings:
             ("aug_offset", 0),
         ):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or value < least:
+            kind = "a whole number" if name in WHOLE else "a number"
+            # NaN, which JSON knows in Python, is neither less nor more.
+            if not _is_number(value) or not least <= value < math.inf or (name in WHOLE and value % 1):
                 raise InputError(
-                    source, f"train_config.{name} is {value!r}", f"Give a number of at least {least}"
+                    source, f"train_config.{name} is {value!r}", f"Give {kind} of at least {least}"
                 )
         for name in ("off_centre_distance", "aug_dropout"):
             value = getattr(self, name)
@@ -152,3 +184,32 @@ class TrainSettings:
                 f"train_config.scaled_classes is {factors!r}",
                 "Give a list of magnifications from 0.5 to 2, without 1",
             )
+
+    def _check_loss_and_miner(self, source: str) -> None:
+        named = isinstance(self.miner, Mapping) or self.miner_name is not None
+        if named and self.miner_name not in tuple(MINERS):
+            raise InputError(
+                source,
+                f"train_config.miner is {self.miner!r}",
+                f"Choose one of {', '.join(MINERS)}, true or false",
+            )
+        if not isinstance(self.loss_kwargs, Mapping):
+            raise InputError(
+                source, f"train_config.loss_kwargs is {self.loss_kwargs!r}", "Give an object of arguments"
+            )
+        keys = [key for part in (*LOSSES.values(), *MINERS.values()) for key in part.takes.values()]
+        numbers = {key: getattr(self, key) for key in (*keys, "num_classes")}
+        numbers |= {f"miner.{key}": value for key, value in self.miner_arguments.items()}
+        for name, value in numbers.items():
+            if value is not None and not _is_number(value):
+                raise InputError(source, f"train_config.{name} is {value!r}", "Give a number")
+        labels = self.only_negative_labels
+        if not isinstance(labels, tuple) or not all(isinstance(label, str) for label in labels):
+            raise InputError(
+                source, f"train_config.only_negative_labels is {labels!r}", 'Give a list such as ["1abc"]'
+            )
+
+
+def _is_number(value: object) -> bool:
+    # JSON's true is a number to Python.
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch.utils.data import DataLoader
@@ -27,11 +28,14 @@ from tomotwin_lib.training.augmentation import (
     augment,
     background_negatives,
     off_centre_negatives,
+    quarter_turns,
     scaled_classes,
 )
 from tomotwin_lib.training.batches import ClassBalancedBatches
+from tomotwin_lib.training.densities import Densities
 from tomotwin_lib.training.history import Epoch, History
 from tomotwin_lib.training.losses import MetricLoss
+from tomotwin_lib.training.roles import Roles, assign_roles
 from tomotwin_lib.training.settings import TrainSettings
 from tomotwin_lib.training.subvolumes import LabelledSubvolumes
 from tomotwin_lib.training.validation import validate
@@ -40,6 +44,10 @@ from tomotwin_lib.training.validation import validate
 WARM_UP = 0.03
 # Writing a checkpoint takes longer than a short epoch, so `latest.pth` is not written more often than this.
 LATEST_SECONDS = 20.0
+
+
+class StopTraining(Exception):
+    """Raised by ``on_epoch`` of :func:`train`: this epoch was the last, and the run ends in good order."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +70,14 @@ def train(
     epochs: int = 10,
     device: str = "auto",
     seed: int = 0,
+    densities: str | Path | None = None,
+    max_negatives: int | None = None,
     resume_from: str | Path | None = None,
     max_minutes: float | None = None,
     save_after_improvement: bool = False,
     overwrite: bool = False,
     progress: bool = True,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> TrainingResult:
     """Train a network.
 
@@ -79,11 +90,18 @@ def train(
     epochs : passes through the training subvolumes.
     device : auto, cpu, cuda or cuda:<number>; on a GPU in mixed precision.
     seed : of weights, batches and augmentation.
+    densities : folder of densities with labels in their names (cubes no larger than the window, protein
+        bright, with the voxel size of the subvolumes): they are the anchors then, the subvolumes of their
+        classes the positives, and those of other classes the negatives. For the losses that compare with
+        a direction a class they are more samples.
+    max_negatives : negatives of each anchor in a batch, chosen at random; all where ``None``. A miner
+        chooses by itself, and the losses with a direction a class have none.
     resume_from : ``latest.pth`` of an interrupted run with the same configuration.
     max_minutes : stop when this much time has passed; the cosine schedule then ends with it.
     save_after_improvement : also keep every improved network as ``best_model_NNN[_f1][_loss].pth``.
     overwrite : replace the checkpoints of an earlier training in ``output``.
     progress : show progress bars.
+    on_epoch : called when an epoch has been recorded; may raise :class:`StopTraining`.
 
     Raises
     ------
@@ -95,14 +113,28 @@ def train(
         raise InputError("--epochs", f"{epochs} is no number of epochs", "Give 1 or more")
     if max_minutes is not None and max_minutes <= 0:
         raise InputError("--max-minutes", f"{max_minutes} is no time", "Give more than 0 minutes")
+    if max_negatives is not None and max_negatives < 1:
+        raise InputError("--max_neg", f"{max_negatives} is no number of negatives", "Give 1 or more")
     check_configuration(configuration, "network configuration")
+    settings = TrainSettings.from_configuration(configuration, "network configuration")
+    MetricLoss(settings, configuration.get("distance", "COSINE"), class_count=2, embedding_size=2)
     folder = ensure_writable_folder(output)
     if resume_from is None and not overwrite:
         _refuse_used(folder)
-    run = _Run(configuration, Path(volumes), Path(validation), folder, resolve_device(device), seed, progress)
+    roles = assign_roles(settings, volumes, validation, densities)
+    run = _Run(
+        configuration,
+        settings,
+        roles,
+        _Folders(Path(volumes), Path(validation), None if densities is None else Path(densities), folder),
+        resolve_device(device),
+        seed,
+        max_negatives,
+        progress,
+    )
     if resume_from is not None:
         run.resume(Path(resume_from))
-    run.go(epochs, max_minutes, save_after_improvement)
+    run.go(epochs, max_minutes, save_after_improvement, on_epoch)
     return TrainingResult(
         folder, folder / "best_loss.pth", folder / "best_f1.pth", folder / "final.pth", run.history.frame()
     )
@@ -123,48 +155,62 @@ def _refuse_used(folder: Path) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Folders:
+    """What a run reads, and where it writes."""
+
+    volumes: Path
+    validation: Path
+    densities: Path | None
+    output: Path
+
+
 class _Run:
     """One training run: the parts that change while it goes, and the loop over them."""
 
     def __init__(
         self,
         configuration: Mapping[str, Any],
-        volumes: Path,
-        validation: Path,
-        folder: Path,
+        settings: TrainSettings,
+        roles: Roles,
+        folders: _Folders,
         device: torch.device,
         seed: int,
+        max_negatives: int | None,
         progress: bool,
     ) -> None:
         self.configuration = {**configuration, "distance": configuration.get("distance", "COSINE")}
-        self.settings = TrainSettings.from_configuration(configuration, "network configuration")
-        self.folder, self.device, self.seed, self.progress = folder, device, seed, progress
+        self.settings, self.roles, self.folder = settings, roles, folders.output
+        self.device, self.seed, self.progress = device, seed, progress
 
         torch.manual_seed(seed)
         network = build_network(self.configuration)
-        window = network.window_size
-        self.training = LabelledSubvolumes(volumes, window, progress=progress)
-        self.validation = LabelledSubvolumes(validation, window, self.training.classes, progress=progress)
-        if len(self.training.classes) < 2:
-            raise InputError(
-                volumes,
-                f"all subvolumes are {self.training.classes[0]}",
-                "Give at least two classes to tell apart",
-            )
+        window, classes = network.window_size, list(roles.classes)
+        self.densities = Densities(folders.densities, window, classes) if folders.densities else None
+        self.training = LabelledSubvolumes(folders.volumes, window, classes, progress=progress)
+        self.validation = LabelledSubvolumes(folders.validation, window, classes, progress=progress)
         self.configuration["window_size"] = (window,) * 3
+        # What the command line decides about a run's course, and a resumed run must not change.
+        self.conditions = {
+            "max_negatives": max_negatives,
+            "densities": self.densities.names if self.densities else [],
+        }
 
         # cuDNN and oneDNN run 3-D convolutions about 1.3 times faster with the channels last.
         self.network: EmbeddingNetwork = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         with torch.no_grad():
             size = self.network.eval()(torch.zeros(1, 1, window, window, window, device=device)).shape[1]
-        class_count = len(self.training.classes) * (1 + len(self.settings.scaled_classes))
-        self.loss = MetricLoss(self.settings, self.configuration["distance"], class_count, size).to(device)
+        may_anchor = torch.tensor([label in roles.anchors for label in classes])
+        may_anchor = may_anchor.repeat(1 + len(settings.scaled_classes))
+        self.loss = MetricLoss(
+            settings, self.configuration["distance"], len(may_anchor), size, may_anchor, max_negatives
+        ).to(device)
         self.optimizer = self._build_optimizer()
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, patience=self.settings.patience
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
-        self.history = History(folder / "history.csv")
+        self.history = History(self.folder / "history.csv")
         self.best_loss, self.best_f1 = math.inf, -math.inf
 
     def resume(self, path: Path) -> None:
@@ -178,6 +224,13 @@ class _Run:
                 path, "it holds no state to go on from", "Give the latest.pth of an interrupted run"
             )
         state = checkpoint["training_state"]
+        conditions = state.get("conditions", {"max_negatives": None, "densities": []})
+        if conditions != self.conditions:
+            raise InputError(
+                path,
+                f"it was trained with {_told(conditions)}, not {_told(self.conditions)}",
+                "Resume with the -p/--pdbpath and --max_neg of that run",
+            )
         load_weights(self.network, checkpoint["model_state_dict"], path)
         self.loss.load_state_dict(state["loss"])
         self.optimizer.load_state_dict(checkpoint["optimizer_state_dict"])
@@ -190,7 +243,13 @@ class _Run:
             state["seed"],
         )
 
-    def go(self, epochs: int, max_minutes: float | None, save_after_improvement: bool) -> None:
+    def go(
+        self,
+        epochs: int,
+        max_minutes: float | None,
+        save_after_improvement: bool,
+        on_epoch: Callable[[Epoch], None] | None = None,
+    ) -> None:
         begun = time.monotonic() - (self.history.epochs[-1].seconds if self.history.epochs else 0.0)
         last_saved = time.monotonic()
         first = len(self.history.epochs)
@@ -204,7 +263,9 @@ class _Run:
                 share = max(number / epochs, elapsed / limit)
                 step_share = max(1 / epochs, (elapsed / number / limit) if number else 0.0)
                 train_loss = self._train_epoch(number, share, step_share)
-                valid_loss, valid_f1 = validate(self.network, self.validation, self.loss, self.device)
+                valid_loss, valid_f1 = validate(
+                    self.network, self.validation, self.loss, self.device, self.densities
+                )
                 rate = self.optimizer.param_groups[0]["lr"]
                 epoch = Epoch(number, train_loss, valid_loss, valid_f1, rate, time.monotonic() - begun)
                 self.history.append(epoch)
@@ -218,6 +279,11 @@ class _Run:
                     last_saved = time.monotonic()
                 bar.update()
                 bar.set_postfix(loss=f"{train_loss:.3f}", valid=f"{valid_loss:.3f}", F1=f"{valid_f1:.3f}")
+                if on_epoch is not None:
+                    try:
+                        on_epoch(epoch)
+                    except StopTraining:
+                        break
         self._save("latest.pth", self.history.epochs[-1])
         self._save("final.pth", self.history.epochs[-1])
         save_figure(self.folder / "training_curve.png", training_curve(self.history.frame()))
@@ -233,33 +299,48 @@ class _Run:
             if self.settings.schedule == "cosine":
                 self._set_rate(share + step_share * step / len(loader))
             volumes, labels = volumes.to(self.device), labels.to(self.device)
+            densities = 0
+            if self.densities is not None:
+                drawn, drawn_labels = self.densities.draw(labels, generator)
+                volumes, labels = torch.cat([drawn, volumes]), torch.cat([drawn_labels, labels])
+                densities = len(drawn)
             if self.settings.scaled_classes:
                 volumes, labels = scaled_classes(
                     volumes, labels, len(self.training.classes), self.settings.scaled_classes, generator
                 )
-            inputs, positives = self._make_inputs(volumes, generator)
+            inputs = self._make_inputs(volumes, densities, generator)
             self.optimizer.zero_grad(set_to_none=True)
             with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.device.type == "cuda"):
                 embeddings = self.network(inputs.to(memory_format=torch.channels_last_3d))
-            loss = self.loss(embeddings[:positives].float(), labels, embeddings[positives:].float())
+            loss = self.loss(
+                embeddings[: len(labels)].float(),
+                labels,
+                embeddings[len(labels) :].float(),
+                densities=None if self.densities is None else densities,
+                generator=generator,
+            )
             self.scaler.scale(loss).backward()
             self.scaler.step(self.optimizer)
             self.scaler.update()
             total, batches = total + float(loss.detach()), batches + 1
         return total / batches
 
-    def _make_inputs(self, volumes: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, int]:
-        """Augmented positives followed by negatives, (b + n, 1, d, h, w), and the number b of positives."""
-        parts = [augment(volumes, self.settings, generator)]
+    def _make_inputs(self, volumes: torch.Tensor, densities: int, generator: torch.Generator) -> torch.Tensor:
+        """Augmented samples, of which the first are densities, then negatives: (b + n, 1, d, h, w)."""
+        samples = volumes[densities:]
+        parts = [augment(samples, self.settings, generator)]
         for share, make in (
             (self.settings.off_centre, off_centre_negatives),
             (self.settings.background, background_negatives),
         ):
-            count = round(share * len(volumes))
+            count = round(share * len(samples))
             if count:
-                chosen = torch.randint(len(volumes), (count,), generator=generator).to(volumes.device)
-                parts.append(make(volumes[chosen], self.settings, generator))
-        return torch.cat(parts), len(volumes)
+                chosen = torch.randint(len(samples), (count,), generator=generator).to(samples.device)
+                parts.append(make(samples[chosen], self.settings, generator))
+        if densities:
+            turned = quarter_turns(volumes[:densities], generator)
+            parts.insert(0, augment(turned, self.settings, generator))
+        return torch.cat(parts)
 
     def _loader(self, number: int) -> DataLoader[Any]:
         batches = ClassBalancedBatches(
@@ -267,6 +348,7 @@ class _Run:
             self.settings.batchsize,
             self.settings.samples_per_class,
             self._epoch_seed(number),
+            np.array([self.roles.classes.index(label) for label in self.roles.anchors]),
         )
         return DataLoader(self.training, batch_sampler=batches)
 
@@ -318,6 +400,15 @@ class _Run:
                     "scaler": self.scaler.state_dict(),
                     "history": [asdict(epoch) for epoch in self.history.epochs],
                     "seed": self.seed,
+                    "conditions": self.conditions,
                 },
             },
         )
+
+
+def _told(conditions: Mapping[str, Any]) -> str:
+    """What the command line of a run said, in words."""
+    most, densities = conditions["max_negatives"], conditions["densities"]
+    return f"{'all' if most is None else most} negatives of an anchor and " + (
+        f"the densities {', '.join(densities)}" if densities else "no densities"
+    )

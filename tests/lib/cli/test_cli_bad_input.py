@@ -180,7 +180,14 @@ def test_training_options_that_cannot_be(lab: Lab, tmp_path: Path, refused: Call
         "-nc",
         path,
     )
-    assert "not available in this version" in refused(*common, "-p", "densities")
+    assert "densities: there is no such file" in refused(*common, "-p", "densities")
+    alone = tmp_path / "alone"
+    write_volume(alone / "1abc.mrc", np.random.default_rng(0).normal(size=(9, 9, 9)), 10.0)
+    line = refused(*common, "-p", alone)
+    assert str(alone) in line and "1abc" in line and "2xyz" in line and "in common" in line
+    write_volume(alone / "2xyz.mrc", np.random.default_rng(0).normal(size=(38, 38, 38)), 10.0)
+    line = refused(*common, "-p", alone, "--overwrite")
+    assert str(alone / "2xyz.mrc") in line and "38×38×38" in line and "37" in line
     for option, value in (
         ("--epochs", "0"),
         ("--max_neg", "0"),
@@ -192,6 +199,46 @@ def test_training_options_that_cannot_be(lab: Lab, tmp_path: Path, refused: Call
     assert "final.pth" in refused(*common)
     assert "nowhere" in refused(*common[:2], "nowhere", *common[3:], "--overwrite")
     assert "no.pth" in refused(*common, "--checkpoint", "no.pth")
+
+
+@pytest.mark.parametrize(
+    ("rate", "study", "options", "words"),
+    [
+        ({"suggest_normal": {"low": 1e-4, "high": 1e-3}}, {}, (), ("learning_rate", "suggest_normal")),
+        ({"suggest_float": {"low": 1e-3, "high": 1e-4}}, {}, (), ("learning_rate", "0.001", "0.0001")),
+        (0.001, {}, (), ("nothing open",)),
+        (None, {"target": "SPEED"}, (), ("optuna.target", "SPEED")),
+        (None, {"pruner": True}, (), ("pruner",)),
+        (None, {}, ("-n", "0"), ("--ntrials", "0")),
+        (None, {}, ("--epochs", "0"), ("--epochs", "0")),
+        (None, {}, ("--name", "a/b"), ("--name", "a/b")),
+        (None, {}, ("-v", "nowhere"), ("nowhere",)),
+        (None, {}, ("-p", "nowhere"), ("nowhere",)),
+        (None, {}, ("--device", "toaster"), ("--device", "toaster")),
+    ],
+)
+def test_searches_that_cannot_be(
+    rate: Any,
+    study: dict[str, Any],
+    options: tuple[str, ...],
+    words: tuple[str, ...],
+    lab: Lab,
+    tmp_path: Path,
+    refused: Callable[..., str],
+) -> None:
+    content = {
+        "identifier": "FullyConvolutional",
+        "network_config": {"width": 2},
+        "train_config": {"learning_rate": rate or {"suggest_float": {"low": 1e-4, "high": 1e-3}}},
+        "optuna": {"target": "F1", "minmax": "maximize"} | study,
+    }
+    path = tmp_path / "space.json"
+    path.write_text(json.dumps(content))
+    line = refused(
+        "main", "search", "-v", lab.references, "--validvolumes", lab.references, "-o", tmp_path / "out",
+        "-c", path, "--name", "study", *options,
+    )  # fmt: skip
+    assert all(word in line for word in words)
 
 
 def test_embedding_of_another_network(
@@ -219,6 +266,7 @@ def test_embedding_of_another_network(
         ("pick_main", "-l", "a", "-o", "{blocked}"),
         ("evaluate_main", "positions", "-p", "a", "-l", "b", "-o", "{blocked}"),
         ("train_main", "-v", "a", "--validvolumes", "b", "-nc", "c", "-o", "{blocked}"),
+        ("main", "search", "-v", "a", "--validvolumes", "b", "-c", "c", "--name", "d", "-o", "{blocked}"),
         ("main", "simulate", "-o", "{blocked}"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from tomotwin_lib.errors import InputError
 from tomotwin_lib.simulation.dataset import simulate_dataset
 from tomotwin_lib.training import trainer
 
+Lab = Any
 Run = Callable[..., Any]
 OLD_NAMES: dict[str, tuple[ModuleType, str]] = {
     "tomotwin_train.py": (train, "train"),
@@ -77,7 +79,7 @@ def test_documented_values_arrive() -> None:
 
 def test_defaults_are_those_of_tomotwin() -> None:
     trained = parse("tomotwin_train.py -v a --validvolumes b -o c -nc d")
-    assert (trained["epochs"], trained["max_neg"], trained["distance"]) == (10, 1, None)
+    assert (trained["epochs"], trained["max_neg"], trained["distance"]) == (10, None, None)
     assert trained["save_after_improvement"] is False
     tomogram = parse("tomotwin_embed.py tomogram -m a -v b -o c")
     assert (tomogram["batchsize"], tomogram["stride"], tomogram["padding"]) == (64, [2], True)
@@ -123,7 +125,9 @@ def test_stride_is_x_y_z_on_the_command_line_and_z_y_x_in_the_library() -> None:
     assert embed._stride([5]) == 5
 
 
-def test_train_passes_everything_on(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_passes_everything_on(
+    lab: Lab, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: dict[str, Any] = {}
 
     def train_double(*arguments: Any, **options: Any) -> trainer.TrainingResult:
@@ -140,19 +144,86 @@ def test_train_passes_everything_on(tmp_path: Path, run: Run, monkeypatch: pytes
         '{"identifier": "FullyConvolutional", "network_config": {}, "distance": "COSINE"}'
     )
     outcome = run(
-        "train_main", "-v", "a", "--validvolumes", "b", "-o", tmp_path, "-nc", configuration, "--epochs", "7",
+        "train_main", "-v", lab.references, "--validvolumes", lab.references, "-o", tmp_path,
+        "-nc", configuration, "--epochs", "7",
         "-d", "euclidean", "--checkpoint", "k.pth", "--seed", "3", "--max-minutes", "1.5", "--max_neg", "4",
+        "-p", lab.references,
         "--device", "cpu", "--no-progress", "--save_after_improvement", "--overwrite",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
-    assert "--max_neg 4" in outcome.err
+    assert outcome.err == ""
     assert seen["configuration"]["distance"] == "EUCLIDEAN"
     del seen["configuration"]
     assert seen == {
-        "volumes": "a", "validation": "b", "output": str(tmp_path), "epochs": 7, "device": "cpu", "seed": 3,
+        "volumes": str(lab.references), "validation": str(lab.references), "output": str(tmp_path),
+        "densities": str(lab.references), "max_negatives": 4, "epochs": 7, "device": "cpu", "seed": 3,
         "resume_from": "k.pth", "max_minutes": 1.5, "save_after_improvement": True, "progress": False,
         "overwrite": True,
     }  # fmt: skip
+
+
+def test_train_says_what_has_no_part(
+    lab: Lab, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        trainer, "train", lambda *_, **__: trainer.TrainingResult(*[tmp_path] * 4, pd.DataFrame())
+    )
+    densities = tmp_path / "densities"
+    densities.mkdir()
+    for name in ("1abc", "2xyz", "3non"):
+        (densities / f"{name}.mrc").write_bytes(b"")  # only the names are read before the training
+    configuration = tmp_path / "c.json"
+    common = ("-v", lab.references, "--validvolumes", lab.references, "-o", tmp_path, "-nc", configuration)
+    for train_config, named in (
+        ({"loss": "ArcFaceLoss"}, "--max_neg 2 changes nothing: ArcFaceLoss"),
+        ({"loss": "TripletLoss", "miner": True}, "--max_neg 2 changes nothing: the TripletMarginMiner"),
+        ({}, ""),
+    ):
+        network = {"identifier": "FullyConvolutional", "network_config": {}, "train_config": train_config}
+        configuration.write_text(json.dumps(network))
+        outcome = run("train_main", *common, "--max_neg", "2", "-p", densities)
+        assert outcome.code == 0, outcome.err
+        assert "note: no subvolume of 3non: their densities are not used" in outcome.err
+        assert named in outcome.err and outcome.err.count("note:") == 1 + bool(named)
+
+
+def test_search_passes_everything_on(
+    lab: Lab, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tomotwin_lib.training import search as search_module
+
+    seen: dict[str, Any] = {}
+
+    def search_double(*arguments: Any, **options: Any) -> search_module.SearchResult:
+        seen.update(inspect.signature(original).bind(*arguments, **options).arguments)
+        table = pd.DataFrame({"trial": [0], "state": ["complete"], "value": [0.5], "epochs": [7]})
+        table["network_config.width"] = [4]
+        return search_module.SearchResult(tmp_path, *(tmp_path / name for name in "bth"), table, 0)
+
+    original = search_module.search
+    monkeypatch.setattr(search_module, "search", search_double)
+    space = {
+        "identifier": "FullyConvolutional",
+        "network_config": {"width": {"suggest_int": {"low": 2, "high": 4}}},
+        "optuna": {"target": "F1", "minmax": "maximize"},
+    }
+    (tmp_path / "space.json").write_text(json.dumps(space))
+    outcome = run(
+        "main", "search", "-v", lab.references, "--validvolumes", lab.references, "-o", tmp_path, "-sn", "s",
+        "-c", tmp_path / "space.json", "-n", "5", "-p", lab.references, "--epochs", "7", "--device", "cpu",
+        "--seed", "3", "--no-progress",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert seen.pop("space").content["network_config"] == space["network_config"]
+    assert callable(seen.pop("on_trial"))
+    assert seen == {
+        "volumes": str(lab.references), "validation": str(lab.references), "output": str(tmp_path),
+        "densities": str(lab.references), "name": "s", "trials": 5, "epochs": 7, "device": "cpu", "seed": 3,
+        "progress": False,
+    }  # fmt: skip
+    assert "best: trial 0" in outcome.out and "0.5000" in outcome.out and "wrote" in outcome.out
+    args = build_parser().parse_args(shlex.split("search -v a --validvolumes b -o c -c d --name e"))
+    assert (args.ntrials, args.epochs, args.pdbpath, args.seed) == (100, None, None, 0)
 
 
 def test_simulate_has_the_defaults_of_the_library() -> None:

@@ -12,6 +12,7 @@ from tomotwin_lib.training.augmentation import (
     augment,
     background_negatives,
     off_centre_negatives,
+    quarter_turns,
     scaled_classes,
 )
 from tomotwin_lib.training.settings import TrainSettings
@@ -68,6 +69,23 @@ def test_half_turns_are_the_three_rotations_and_never_mirror_images() -> None:
         (match,) = [name for name, volume in turned.items() if torch.equal(volume, result)]
         seen.add(match)
     assert seen == set(turned)
+
+
+def test_quarter_turns_are_the_24_rotations_of_a_cube() -> None:
+    volume = noise(1, 5)
+    # Independent of the code: all that quarter turns about the three axes can be put together to.
+    rotations = {volume[0, 0].numpy().tobytes(): volume[0, 0].numpy()}
+    while True:
+        more = [np.rot90(r, axes=axes) for r in rotations.values() for axes in ((0, 1), (1, 2))]
+        grown = rotations | {np.ascontiguousarray(r).tobytes(): r for r in more}
+        if len(grown) == len(rotations):
+            break
+        rotations = grown
+    assert len(rotations) == 24
+    turned = quarter_turns(volume.expand(500, -1, -1, -1, -1), generator())
+    seen = [np.ascontiguousarray(v[0].numpy()).tobytes() for v in turned]
+    assert set(seen) == set(rotations)
+    assert min(seen.count(rotation) for rotation in rotations) > 5
 
 
 def test_rotation_about_z_keeps_each_plane_and_what_stands_on_the_axis() -> None:

@@ -10,11 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.formats.volumes import write_volume
 from tomotwin_lib.networks.checkpoint import load_checkpoint, load_network
-from tomotwin_lib.training.trainer import train
+from tomotwin_lib.networks.configuration import read_configuration
+from tomotwin_lib.networks.registry import build_network
+from tomotwin_lib.training import trainer
+from tomotwin_lib.training.history import Epoch
+from tomotwin_lib.training.trainer import StopTraining, train
 
 CONFIGURATION: dict[str, Any] = {
     "identifier": "FullyConvolutional",
@@ -29,20 +33,6 @@ CONFIGURATION: dict[str, Any] = {
     },
     "distance": "COSINE",
 }
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two kinds that differ plainly: a bar along z and a slab across it, in little noise."""
-    root = tmp_path_factory.mktemp("subvolumes")
-    generator = np.random.default_rng(0)
-    for part, count in (("train", 6), ("valid", 3)):
-        for kind, where in (("1bar", np.s_[8:29, 16:21, 16:21]), ("1slb", np.s_[16:21, 8:29, 8:29])):
-            for number in range(count):
-                volume = generator.normal(0, 0.5, (37, 37, 37)).astype(np.float32)
-                volume[where] += 2
-                write_volume(root / part / f"sim_{kind}_{number}.mrc", volume, 10.0)
-    return {"volumes": root / "train", "validation": root / "valid"}
 
 
 def run(folders: dict[str, Path], output: Path, **options: Any) -> Any:
@@ -119,7 +109,9 @@ def test_time_can_end_a_run(folders: dict[str, Path], tmp_path: Path) -> None:
     [
         ({"epochs": 0}, "--epochs"),
         ({"max_minutes": 0.0}, "--max-minutes"),
+        ({"max_negatives": 0}, "--max_neg"),
         ({"resume_from": "absent.pth"}, "absent.pth"),
+        ({"densities": "absent"}, "absent"),
     ],
 )
 def test_bad_options_are_refused(
@@ -166,3 +158,155 @@ def test_scaled_classes_are_more_classes_to_learn(folders: dict[str, Path], tmp_
     train(configuration, output=tmp_path, device="cpu", progress=False, epochs=1, **folders)
     state = load_checkpoint(tmp_path / "latest.pth")["training_state"]
     assert [tuple(tensor.shape) for tensor in state["loss"].values()] == [(8, 6)]
+
+
+INTERRUPTED = {
+    "cosine": ({"schedule": "cosine"}, {}),
+    "plateau": ({"schedule": "plateau", "patience": 1, "optimizer": "Adam"}, {}),
+    "directions": ({"loss": "ArcFaceLoss", "scaled_classes": [0.8]}, {}),
+    "miner": ({"loss": "TripletLoss", "miner": {"name": "DistanceWeightedMiner"}}, {}),
+    "densities": ({"loss": "TripletLoss"}, {"densities": True, "max_negatives": 2}),
+}
+
+
+@pytest.mark.parametrize("case", INTERRUPTED)
+def test_an_interruption_changes_nothing(
+    folders: dict[str, Path], densities: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    changes, options = INTERRUPTED[case]
+    configuration = {**CONFIGURATION, "train_config": {**CONFIGURATION["train_config"], **changes}}
+    options = {**folders, **options, "epochs": 3, "device": "cpu", "seed": 5, "progress": False}
+    if "densities" in options:
+        options["densities"] = densities
+    whole = train(configuration, output=tmp_path / "whole", **options)
+
+    def interrupt(epoch: Epoch) -> None:
+        if epoch.epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "LATEST_SECONDS", -1.0)
+    cut = tmp_path / "cut"
+    with pytest.raises(KeyboardInterrupt):
+        train(configuration, output=cut, on_epoch=interrupt, **options)
+    assert not (cut / "final.pth").exists()
+    resumed = train(configuration, output=cut, resume_from=cut / "latest.pth", **options)
+
+    first, second = (load_checkpoint(result.final) for result in (whole, resumed))
+    for name, tensor in first["model_state_dict"].items():
+        torch.testing.assert_close(second["model_state_dict"][name], tensor, rtol=0, atol=0)
+    for name, tensor in first["training_state"]["loss"].items():
+        torch.testing.assert_close(second["training_state"]["loss"][name], tensor, rtol=0, atol=0)
+    columns = ["epoch", "train_loss", "valid_loss", "valid_f1", "learning_rate"]
+    pd.testing.assert_frame_equal(resumed.history[columns], whole.history[columns], check_exact=True)
+
+
+def test_a_run_goes_on_only_as_it_was_begun(
+    folders: dict[str, Path], densities: Path, tmp_path: Path
+) -> None:
+    run(folders, tmp_path, epochs=1, densities=densities, max_negatives=3)
+    latest = tmp_path / "latest.pth"
+    with pytest.raises(InputError, match=r"3 negatives of an anchor and the densities 1bar\.mrc, 1slb\.mrc"):
+        run(folders, tmp_path, epochs=2, resume_from=latest)
+    with pytest.raises(InputError, match="not all negatives of an anchor"):
+        run(folders, tmp_path, epochs=2, resume_from=latest, densities=densities)
+    again = run(folders, tmp_path, epochs=2, resume_from=latest, densities=densities, max_negatives=3)
+    assert len(again.history) == 2
+
+
+def test_densities_teach_to_find_their_subvolumes(
+    folders: dict[str, Path], densities: Path, tmp_path: Path
+) -> None:
+    result = run(folders, tmp_path, epochs=15, densities=densities)
+    assert result.history["valid_f1"].max() == 1.0
+    assert result.history["train_loss"].iloc[-3:].mean() < result.history["train_loss"].iloc[:3].mean()
+    network = load_network(result.best_f1, "cpu").network
+    volumes = trainer.Densities(densities, 37, ["1bar", "1slb"])
+    subvolumes = trainer.LabelledSubvolumes(folders["validation"], 37, progress=False)
+    with torch.no_grad():
+        anchors = network(volumes.volumes)
+        vectors = network(torch.stack([subvolumes[i][0] for i in range(len(subvolumes))]))
+    assert (vectors @ anchors.T).argmax(dim=1).tolist() == subvolumes.labels.tolist()
+
+
+def test_anchors_are_densities_in_every_batch(
+    folders: dict[str, Path], densities: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    forward = trainer.MetricLoss.forward
+
+    def spy(self: Any, embeddings: Any, labels: Any, negatives: Any = None, **more: Any) -> Any:
+        seen.append((labels.tolist(), None if negatives is None else len(negatives), more["densities"]))
+        return forward(self, embeddings, labels, negatives, **more)
+
+    monkeypatch.setattr(trainer.MetricLoss, "forward", spy)
+    run(folders, tmp_path, epochs=1, densities=densities)
+    *batches, validation = seen
+    for labels, negatives, count in batches:  # a quarter of 8 subvolumes off centre, a quarter background
+        assert (count, negatives) == (2, 4)
+        assert labels[:2] == [0, 1] and sorted(labels[2:]) == [0] * 4 + [1] * 4
+    assert validation[0][:2] == [0, 1] and len(validation[0]) == 8 and validation[2] == 2
+
+
+def test_classes_that_are_only_negatives(folders: dict[str, Path], tmp_path: Path) -> None:
+    configuration = {
+        **CONFIGURATION,
+        "train_config": {**CONFIGURATION["train_config"], "only_negative_labels": ["1SLB"]},
+    }
+    seen = []
+    train(
+        configuration,
+        output=tmp_path,
+        device="cpu",
+        epochs=2,
+        progress=False,
+        on_epoch=lambda epoch: seen.append(epoch.train_loss),
+        **folders,
+    )
+    assert len(seen) == 2 and all(np.isfinite(seen)) and min(seen) > 0
+
+
+def test_a_run_can_be_told_to_end(folders: dict[str, Path], tmp_path: Path) -> None:
+    def stop(epoch: Epoch) -> None:
+        if epoch.epoch == 1:
+            raise StopTraining
+
+    result = run(folders, tmp_path, epochs=9, on_epoch=stop)
+    assert result.history["epoch"].tolist() == [0, 1]
+    assert load_checkpoint(result.final)["epoch"] == 1
+    assert (tmp_path / "training_curve.png").is_file()
+
+
+def test_tensorboard_shows_the_history(folders: dict[str, Path], tmp_path: Path) -> None:
+    history = run(folders, tmp_path, epochs=2).history
+    log = EventAccumulator(str(tmp_path)).Reload()
+    for name in ("train_loss", "valid_loss", "valid_f1", "learning_rate"):
+        events = log.Scalars(name)
+        assert [event.step for event in events] == [0, 1]
+        assert [event.value for event in events] == pytest.approx(history[name].tolist())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["config_siamese.json", "config_resnet.json"])
+def test_tomotwins_configurations_train_as_they_are(
+    folders: dict[str, Path], tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    # With the optimizer's state each of the four checkpoints would be a gigabyte.
+    saved: dict[str, Any] = {}
+    monkeypatch.setattr(
+        trainer, "save_checkpoint", lambda path, *content, **more: saved.update({path.name: content})
+    )
+    configuration = read_configuration(shared / "reference" / name)
+    few = tmp_path / "few"
+    few.mkdir()
+    for kind in ("1bar", "1slb"):
+        for path in sorted(folders["volumes"].glob(f"*{kind}*"))[:2]:
+            (few / path.name).write_bytes(path.read_bytes())
+    result = train(configuration, few, few, tmp_path / "out", epochs=1, device="cpu", seed=1, progress=False)
+    assert np.isfinite(result.history[["train_loss", "valid_loss"]].to_numpy()).all()
+    assert set(saved) == {"latest.pth", "final.pth", "best_loss.pth", "best_f1.pth"}
+    network, kept = saved["final.pth"]
+    assert kept["train_config"] == configuration["train_config"]
+    torch.manual_seed(1)
+    before, after = build_network(configuration).state_dict(), network.state_dict()
+    changed = [key for key, tensor in after.items() if not torch.equal(tensor, before[key])]
+    assert len(changed) > len(before) / 2

@@ -12,7 +12,7 @@ from tomotwin_lib.formats.volumes import write_volume
 from tomotwin_lib.training import subvolumes as subvolumes_module
 from tomotwin_lib.training.batches import ClassBalancedBatches
 from tomotwin_lib.training.subvolumes import LabelledSubvolumes
-from tomotwin_lib.training.validation import classification_f1
+from tomotwin_lib.training.validation import classification_f1, density_f1
 
 
 def fill(folder: Path, names: list[str], edge: int = 5) -> Path:
@@ -74,6 +74,29 @@ def test_batches_follow_their_seed() -> None:
     labels = np.arange(40) % 4
     first, second, other = (list(ClassBalancedBatches(labels, 8, 2, seed)) for seed in (1, 1, 2))
     assert first == second != other
+
+
+def test_each_batch_has_a_class_that_can_be_an_anchor() -> None:
+    labels = np.arange(60) % 10
+    free = list(ClassBalancedBatches(labels, 8, 4, 5))
+    assert list(ClassBalancedBatches(labels, 8, 4, 5, anchors=np.arange(10))) == free
+    batches = list(ClassBalancedBatches(labels, 8, 4, 5, anchors=np.array([3, 7])))
+    assert len(batches) == len(free)
+    drawn = [set(labels[batch].tolist()) for batch in batches]
+    assert all(classes & {3, 7} for classes in drawn)
+    assert set.union(*drawn) - {3, 7}
+    assert not all(set(labels[batch].tolist()) & {3, 7} for batch in free)
+
+
+def test_subvolumes_are_told_apart_by_their_densities() -> None:
+    # Class 1 has two densities, whose mean points to (1, 1); class 3 has none and is left out.
+    densities = np.array([[1, 0], [0, 1], [1, 0], [0, -1]], dtype=np.float32)
+    embeddings = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [1, 0.1], [0, 1]], dtype=np.float32)
+    labels = np.array([0, 1, 1, 1, 3])
+    # The last of class 1 is taken for class 0: F1 is 2/3 for class 0 and 4/5 for class 1.
+    assert density_f1(embeddings, labels, densities, np.array([0, 1, 1, 2])) == pytest.approx(
+        (2 / 3 + 4 / 5) / 2
+    )
 
 
 def test_classification_leaves_a_sample_out_of_its_own_mean() -> None:
