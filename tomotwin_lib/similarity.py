@@ -88,6 +88,13 @@ def check_same_network(
             f"the tomogram with {ours.get('modelpth', 'a network')} (MD5 {md5s[1]})",
             "Embed both with the same network",
         )
+    if bool(theirs.get("half_turns")) != bool(ours.get("half_turns")):
+        told = ["with" if part.get("half_turns") else "without" for part in (theirs, ours)]
+        raise InputError(
+            source,
+            f"they were embedded {told[0]} --half_turns, the tomogram {told[1]}",
+            "Embed both alike",
+        )
     channels = references.vectors.shape[1], tomogram.vectors.shape[1]
     if channels[0] != channels[1]:
         raise InputError(

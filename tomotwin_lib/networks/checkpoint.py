@@ -43,12 +43,14 @@ class LoadedNetwork:
     network : in evaluation mode, on its device.
     configuration : ``tomotwin_config`` of the checkpoint.
     path, md5 : the file it came from and its MD5.
+    half_turns : whether its embeddings are means over half turns (:mod:`tomotwin_lib.networks.half_turns`).
     """
 
     network: EmbeddingNetwork
     configuration: dict[str, Any]
     path: Path
     md5: str
+    half_turns: bool = False
 
     @property
     def window_size(self) -> int:
@@ -67,7 +69,8 @@ class LoadedNetwork:
 
     def lineage(self) -> dict[str, Any]:
         """What products record about the network that made them."""
-        return {"modelpth": str(self.path), "modelmd5": self.md5, "tomotwin_config": self.configuration}
+        told = {"modelpth": str(self.path), "modelmd5": self.md5, "tomotwin_config": self.configuration}
+        return {**told, "half_turns": True} if self.half_turns else told
 
 
 def load_network(path: str | Path, device: str | torch.device = "auto") -> LoadedNetwork:

@@ -1,0 +1,121 @@
+"""A network averaged over the half turns about the three axes, which leave a missing wedge where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.networks.base import DenseNetwork, EmbeddingNetwork
+from tomotwin_lib.networks.checkpoint import LoadedNetwork
+
+# Which of the axes z, y, x each rotation reverses.
+HALF_TURNS = ((), (0, 1), (0, 2), (1, 2))
+_TOLERANCE = 1e-4
+
+
+def average_half_turns(loaded: LoadedNetwork) -> LoadedNetwork:
+    """The network whose embedding is the mean over the four half turns of what it sees.
+
+    An embedding should not depend on how a particle is turned; the mean depends less. It costs four times the
+    work, and references and tomogram must both be embedded so.
+
+    Raises
+    ------
+    InputError
+        If a dense network has layers for which turned kernels do not give the turned result.
+    """
+    network = loaded.network
+    averaged: EmbeddingNetwork
+    if isinstance(network, DenseNetwork):
+        averaged = _DenseMean(network)
+        _require_exact(averaged, network, loaded)
+    else:
+        averaged = _WindowMean(network)
+    return replace(loaded, network=averaged.eval(), half_turns=True)
+
+
+class _WindowMean(EmbeddingNetwork):
+    """Turns the windows."""
+
+    def __init__(self, network: EmbeddingNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        return _mean_direction(self.network(_turned(windows, axes)) for axes in HALF_TURNS)
+
+
+class _DenseMean(DenseNetwork):
+    """Turns the kernels instead: the volume stays as it is, and so do its tiles."""
+
+    def __init__(self, network: DenseNetwork) -> None:
+        super().__init__()
+        self.total_stride = network.total_stride  # type: ignore[misc]
+        self.networks = nn.ModuleList(_with_turned_kernels(network, axes) for axes in HALF_TURNS)
+
+    def forward_dense(self, volume: torch.Tensor) -> torch.Tensor:
+        return _mean_direction(network.forward_dense(volume) for network in self.networks)  # type: ignore[operator]
+
+    def folded(self) -> nn.Module:
+        """The folded form of each, where it has one, for inference."""
+        parts: list[nn.Module] = []
+        for network in self.networks:
+            folded = getattr(network, "folded", None)
+            parts.append(_Dense(network) if folded is None else folded())  # type: ignore[operator]
+        return _Mean(parts)
+
+
+class _Dense(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, volume: torch.Tensor) -> torch.Tensor:
+        return self.network.forward_dense(volume)  # type: ignore[operator]
+
+
+class _Mean(nn.Module):
+    def __init__(self, parts: list[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, volume: torch.Tensor) -> torch.Tensor:
+        return _mean_direction(functional.normalize(part(volume), dim=1) for part in self.parts)
+
+
+def _mean_direction(vectors: Iterable[torch.Tensor]) -> torch.Tensor:
+    return functional.normalize(torch.stack(list(vectors)).sum(dim=0), dim=1)
+
+
+def _turned(volumes: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+    return volumes.flip([axis + 2 for axis in axes]) if axes else volumes
+
+
+def _with_turned_kernels(network: DenseNetwork, axes: tuple[int, ...]) -> DenseNetwork:
+    turned = deepcopy(network).eval()
+    for module in turned.modules():
+        if isinstance(module, nn.Conv3d):
+            module.weight.data = _turned(module.weight.data, axes).contiguous()
+    return turned
+
+
+@torch.no_grad()
+def _require_exact(averaged: _DenseMean, network: DenseNetwork, loaded: LoadedNetwork) -> None:
+    """Turned kernels are enough for convolutions and what works voxel by voxel; other layers may differ."""
+    edge = network.window_size
+    window = torch.randn(1, 1, edge, edge, edge, generator=torch.Generator().manual_seed(0))
+    window = window.to(loaded.device)
+    for axes, turned in zip(HALF_TURNS, averaged.networks, strict=True):
+        difference = (turned(window) - network.eval()(_turned(window, axes))).abs().max()
+        if difference > _TOLERANCE:
+            raise InputError(
+                loaded.path,
+                f"{type(network).__name__} has layers that cannot be turned by their kernels",
+                "Embed without --half_turns",
+            )
