@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
-from tomotwin_lib.errors import InputError
-from tomotwin_lib.files import atomic_path, ensure_writable_folder
+from tomotwin_lib.files import atomic_path, ensure_writable_folder, locked
 
 HOME_VARIABLE = "DAGSTER_HOME"
 SHELL_TAG = "tomotwin/shell"
@@ -76,18 +74,12 @@ def open_instance(data: Path) -> Iterator[dg.DagsterInstance]:
         If another ``tomotwin-platform`` works on it, or its folder cannot be written.
     """
     folder = home(data)
-    with (folder / "shell.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                folder, "another tomotwin-platform is at work here", "Wait until it has finished, or stop it"
-            ) from error
-        with dg.DagsterInstance.from_ref(
-            InstanceRef.from_dir(str(folder), overrides=_NO_CAPTURE)
-        ) as instance:
-            _bury_dead_runs(instance)
-            yield instance
+    with (
+        locked(folder / "shell.lock", "another tomotwin-platform is at work here"),
+        dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=_NO_CAPTURE)) as instance,
+    ):
+        _bury_dead_runs(instance)
+        yield instance
 
 
 def _bury_dead_runs(instance: dg.DagsterInstance) -> None:

@@ -16,9 +16,9 @@ import pandas as pd
 from tomotwin_assets.metadata import file_metadata
 from tomotwin_assets.partitions import split_key
 from tomotwin_assets.resources import DataFolder
-from tomotwin_assets.values import ReferenceVolumes, TrainingData, read_json, read_report, write_json
+from tomotwin_assets.values import ReferenceVolumes, TrainingData, read_json, read_report
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.files import atomic_path
+from tomotwin_lib.files import atomic_path, write_json
 from tomotwin_lib.formats import frames
 from tomotwin_lib.formats.volumes import Volume, read_volume
 

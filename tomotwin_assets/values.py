@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.files import atomic_path
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,6 @@ def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
         {str(name): value.item() if hasattr(value, "item") else value for name, value in row.items()}
         for row in frame.to_dict("records")
     ]
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a record, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

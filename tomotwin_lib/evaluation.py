@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ import pandas as pd
 
 from tomotwin_lib.boxes import box_size_of, class_of_reference
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.files import atomic_path
+from tomotwin_lib.files import atomic_path, write_json
 from tomotwin_lib.matching import Counts, Matching, best_thresholds
 from tomotwin_lib.picking import keep_picks
 
@@ -182,8 +181,7 @@ def write_scores(folder: str | Path, stem: str, scores: pd.DataFrame) -> tuple[P
     with atomic_path(table) as path:
         path.write_text(score_table(scores) + "\n", encoding="utf-8")
     columns = scores.set_index("reference").drop(columns="class")
-    with atomic_path(dictionary) as path:
-        path.write_text(json.dumps(columns.to_dict(orient="index"), indent=1) + "\n", encoding="utf-8")
+    write_json(dictionary, columns.to_dict(orient="index"), indent=1)
     return table, dictionary
 
 

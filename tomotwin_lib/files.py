@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from tomotwin_lib.errors import InputError
 
@@ -59,6 +62,23 @@ def ensure_writable_folder(folder: str | Path) -> Path:
     return folder
 
 
+@contextmanager
+def locked(path: Path, problem: str) -> Iterator[None]:
+    """Keep other processes out while the block runs; the system lifts the lock when a process dies.
+
+    Raises
+    ------
+    InputError
+        If another process has the lock: names the folder of ``path``, and says ``problem``.
+    """
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(path.parent, problem, "Wait until it has finished, or stop it") from error
+        yield
+
+
 def replace_folder(new: Path, old: Path) -> None:
     """Give the folder ``new`` the name ``old``; what had it is deleted once that is done.
 
@@ -69,6 +89,12 @@ def replace_folder(new: Path, old: Path) -> None:
         old.rename(aside)
     new.rename(old)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_json(path: str | Path, content: Any, indent: int = 2) -> None:
+    """Write JSON, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=indent) + "\n", encoding="utf-8")
 
 
 def md5_of_file(path: str | Path) -> str:

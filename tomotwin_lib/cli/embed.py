@@ -14,6 +14,7 @@ from tomotwin_lib.files import ensure_writable_folder
 
 if TYPE_CHECKING:
     from tomotwin_lib.formats.volumes import Volume
+    from tomotwin_lib.networks.checkpoint import LoadedNetwork
 
 SUMMARY = "Embed tomograms, or subvolumes such as references, with a trained network."
 
@@ -77,16 +78,13 @@ def run_tomogram(args: argparse.Namespace) -> None:
     from tomotwin_lib.embedding.tomograms import embed_tomogram
     from tomotwin_lib.formats.frames import write_tomogram_embedding
     from tomotwin_lib.formats.volumes import find_volumes, read_volume
-    from tomotwin_lib.networks.checkpoint import load_network
-    from tomotwin_lib.networks.half_turns import average_half_turns
 
     checked_stride(stride)
     volumes = [read_volume(path) for path in find_volumes(args.volumes)]
     outputs = _output_files(folder, volumes)
     mask = read_volume(args.mask) if args.mask is not None else None
     z_range = (args.zrange[0], args.zrange[1]) if args.zrange is not None else None
-    loaded = load_network(args.modelpth, args.device)
-    loaded = average_half_turns(loaded) if args.half_turns else loaded
+    loaded = _load(args)
     for volume in volumes:
         shape = volume.data.shape
         grid = window_grid(shape, stride, loaded.window_size, args.padding, z_range, volume.path)
@@ -117,14 +115,11 @@ def run_subvolumes(args: argparse.Namespace) -> None:
     from tomotwin_lib.embedding.subvolumes import embed_subvolumes
     from tomotwin_lib.formats.frames import write_reference_embedding
     from tomotwin_lib.formats.volumes import find_volumes, read_volume
-    from tomotwin_lib.networks.checkpoint import load_network
-    from tomotwin_lib.networks.half_turns import average_half_turns
 
     paths = find_volumes(args.volumes)
     for path in paths:
         read_volume(path)
-    loaded = load_network(args.modelpth, args.device)
-    loaded = average_half_turns(loaded) if args.half_turns else loaded
+    loaded = _load(args)
     embedding = embed_subvolumes(loaded, paths, batch_size=args.batchsize, progress=args.progress)
     output = folder / "embeddings.temb"
     write_reference_embedding(output, embedding)
@@ -151,6 +146,15 @@ def _add_common(parser: argparse.ArgumentParser, *, batch_size: int, volumes: st
         help="average over the half turns about z, y and x: better told apart, for four times the work; for "
         "tomogram and references alike",
     )  # fmt: skip
+
+
+def _load(args: argparse.Namespace) -> LoadedNetwork:
+    """The network, averaged over half turns where that is asked for."""
+    from tomotwin_lib.networks.checkpoint import load_network
+    from tomotwin_lib.networks.half_turns import average_half_turns
+
+    loaded = load_network(args.modelpth, args.device)
+    return average_half_turns(loaded) if args.half_turns else loaded
 
 
 def _stride(values: Sequence[int]) -> int | tuple[int, int, int]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from tomotwin_lib.cli.output import number, print_table, report_paths, say, warn
 from tomotwin_lib.cli.parsing import add_box_sizes
-from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
 if TYPE_CHECKING:
@@ -134,22 +133,12 @@ def run_subvolumes(args: argparse.Namespace) -> None:
 
 def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """A table of text or a pickled frame, with the given columns."""
-    import pandas as pd
-
     from tomotwin_lib.formats.columns import require_columns
     from tomotwin_lib.formats.frames import read_frame
+    from tomotwin_lib.formats.text import read_table
 
-    if path.suffix.lower() not in (".txt", ".csv"):
-        table = read_frame(path)
-    else:
-        try:
-            table = pd.read_csv(path)
-        except OSError as error:
-            raise InputError(
-                path, f"it cannot be read ({error.strerror or error})", "Check the path"
-            ) from error
-        except ValueError as error:
-            raise InputError(path, f"it is no table ({error})", "Give columns with commas") from error
+    text = path.suffix.lower() in (".txt", ".csv")
+    table = read_table(path, "Give columns with commas") if text else read_frame(path)
     require_columns(path, table, list(columns), "such a table")
     return table
 

@@ -46,7 +46,8 @@ def embed_densely(
     -------
     (z, y, x, channel), float32, unit norm along the channels.
     """
-    inference = _inference_module(network).to(device)
+    inference: nn.Module = network.folded().to(device)
+    inference = inference.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     result: npt.NDArray[np.float32] | None = None
     passes = list(_passes(grid, network.total_stride))
     tiles = [(part, tile) for part in passes for tile in _tiles(part.counts, tile_sites)]
@@ -144,22 +145,3 @@ def reflected(indices: npt.NDArray[np.integer], size: int) -> npt.NDArray[np.int
     period = 2 * (size - 1)
     folded = indices % period
     return np.minimum(folded, period - folded)
-
-
-def _inference_module(network: DenseNetwork) -> nn.Module:
-    folded = getattr(network, "folded", None)
-    if folded is None:
-        return _Dense(network)
-    module: nn.Module = folded()
-    return module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload,no-any-return]
-
-
-class _Dense(nn.Module):
-    """A dense network without a folded form, as the module that the tiles go through."""
-
-    def __init__(self, network: DenseNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, volume: torch.Tensor) -> torch.Tensor:
-        return self.network.forward_dense(volume)

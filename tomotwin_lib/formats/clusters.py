@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tomotwin_lib.errors import InputError
+from tomotwin_lib.formats.text import read_table
 
 COLUMN = "MANUAL_CLUSTER_ID"
 
@@ -25,12 +26,7 @@ def read_clusters(path: str | Path) -> npt.NDArray[np.int64]:
     InputError
         If it cannot be read, lacks the column, or a value in it is no whole number; it names the row.
     """
-    try:
-        table = pd.read_csv(path)
-    except OSError as error:
-        raise InputError(path, f"it cannot be read ({error.strerror or error})", "Check the path") from error
-    except ValueError as error:  # pandas' own errors are of this kind, wrong text as well
-        raise InputError(path, f"it is no table ({error})", "Give the CSV of the clustering") from error
+    table = read_table(path, "Give the CSV of the clustering")
     if COLUMN not in table.columns:
         raise InputError(path, f"it has no column {COLUMN}", "Give the CSV of the clustering")
     numbers = pd.to_numeric(table[COLUMN], errors="coerce").to_numpy(dtype=np.float64)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.files import atomic_path
+from tomotwin_lib.files import atomic_path, write_json
 from tomotwin_lib.formats.text import number, read_lines
 
 ANGLES = ("phi", "psi", "theta")
@@ -142,8 +142,7 @@ def _box_size(source: str | Path, what: str, value: object) -> int:
 
 def write_box_sizes(path: str | Path, sizes: Mapping[str, int]) -> None:
     """Write box sizes, in voxels, as a JSON file that :func:`read_box_sizes` reads, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(dict(sizes), indent=2) + "\n", encoding="utf-8")
+    write_json(path, dict(sizes))
 
 
 def label_from_name(name: str) -> str:

@@ -103,9 +103,9 @@ def write_relion5_star(
     """
     middle = [edge / 2 for edge in tomogram_size] if centre is None else [float(value) for value in centre]
     table = _table(picks, "rlnTomoName", Path(tomogram_name).stem)
-    for column, zero, old, new in zip("XYZ", middle, _COLUMNS, _CENTRED, strict=True):
-        table[old] = (picks[column].to_numpy(dtype=np.float64) - zero) * voxel_size_in_angstrom
-        table = table.rename(columns={old: new})
+    for column, zero in zip(_COLUMNS, middle, strict=True):
+        table[column] = (table[column] - zero) * voxel_size_in_angstrom
+    table = table.rename(columns=dict(zip(_COLUMNS, _CENTRED, strict=True)))
     table[_PIXEL_SIZE] = float(voxel_size_in_angstrom)
     for name, edge in zip(_SIZES, tomogram_size, strict=True):
         table[name] = int(edge)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
+
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.opening import open_to_read
 
@@ -33,6 +35,22 @@ def read_lines(path: Path, comments: bool = True) -> Iterator[tuple[int, str]]:
         stripped = line.strip()
         if stripped and not (comments and stripped.startswith("#")):
             yield count, stripped
+
+
+def read_table(path: str | Path, remedy: str) -> pd.DataFrame:
+    """Read columns separated by commas, named in the first line.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be opened, or holds no such table: then with the given remedy.
+    """
+    try:
+        return pd.read_csv(path)
+    except OSError as error:
+        raise InputError(path, f"it cannot be read ({error.strerror or error})", "Check the path") from error
+    except ValueError as error:  # pandas' own errors are of this kind, wrong text as well
+        raise InputError(path, f"it is no table ({error})", remedy) from error
 
 
 def number(path: Path, line: int, text: str) -> float:

@@ -61,5 +61,23 @@ class DenseNetwork(EmbeddingNetwork):
         """
         raise NotImplementedError
 
+    def folded(self) -> nn.Module:
+        """A form for inference, which a network may have cheaper than itself.
+
+        Returns
+        -------
+        A module from a volume, as for :meth:`forward_dense`, to vectors of the same directions, of any norm.
+        """
+        return _AsItIs(self)
+
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         return self.forward_dense(windows).flatten(1)
+
+
+class _AsItIs(nn.Module):
+    def __init__(self, network: DenseNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, volume: torch.Tensor) -> torch.Tensor:
+        return self.network.forward_dense(volume)

@@ -63,21 +63,7 @@ class _DenseMean(DenseNetwork):
         return _mean_direction(network.forward_dense(volume) for network in self.networks)  # type: ignore[operator]
 
     def folded(self) -> nn.Module:
-        """The folded form of each, where it has one, for inference."""
-        parts: list[nn.Module] = []
-        for network in self.networks:
-            folded = getattr(network, "folded", None)
-            parts.append(_Dense(network) if folded is None else folded())  # type: ignore[operator]
-        return _Mean(parts)
-
-
-class _Dense(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, volume: torch.Tensor) -> torch.Tensor:
-        return self.network.forward_dense(volume)  # type: ignore[operator]
+        return _Mean([network.folded() for network in self.networks])  # type: ignore[operator]
 
 
 class _Mean(nn.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 import pooch
 
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.files import ensure_writable_folder
+from tomotwin_lib.files import ensure_writable_folder, locked
 from tomotwin_lib.formats.ground_truth import read_box_sizes
 from tomotwin_lib.published.layout import Item, arrange, destination
 from tomotwin_lib.published.listing import Listing, RemoteFile, list_files, size_text
@@ -59,7 +58,11 @@ def fetch(
     """
     data = published(name)
     folder = ensure_writable_folder(folder).resolve()
-    with _explained(folder), _locked(folder / WORKSPACE):
+    with (
+        _explained(folder),
+        # A second one would write into the same unfinished downloads.
+        locked(ensure_writable_folder(folder / WORKSPACE) / "lock", "something else is being fetched here"),
+    ):
         receipt = folder / WORKSPACE / f"{name}.json"
         known = read_receipt(receipt)
         if known is not None and known.record == data.record and is_complete(known, folder):
@@ -213,20 +216,6 @@ def _room_to_unpack(work: Path) -> Iterator[Path]:
     finally:
         for path in leftovers:
             shutil.rmtree(path, ignore_errors=True)
-
-
-@contextmanager
-def _locked(workspace: Path) -> Iterator[None]:
-    """Keep a second one from writing into the same unfinished downloads."""
-    ensure_writable_folder(workspace)
-    with (workspace / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                workspace, "something else is being fetched here", "Wait until it has finished, or stop it"
-            ) from error
-        yield
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tomotwin_lib.files import atomic_path, md5_of_file
+from tomotwin_lib.files import md5_of_file, write_json
 from tomotwin_lib.published.listing import RemoteFile
 from tomotwin_lib.published.placing import differs
 
@@ -57,8 +57,7 @@ class Fetched:
 
 def write_receipt(path: Path, fetched: Fetched) -> None:
     """Write down what was fetched, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(asdict(fetched), indent=1) + "\n", encoding="utf-8")
+    write_json(path, asdict(fetched), indent=1)
 
 
 def read_receipt(path: Path) -> Fetched | None:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
+from tomotwin_lib.networks.half_turns import HALF_TURNS
 from tomotwin_lib.training.settings import TrainSettings
 
 # The four rotations that leave a missing wedge about one axis where it is, as which axes they reverse.
-_HALF_TURNS = torch.tensor([[0, 0, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1]], dtype=torch.bool)
+_HALF_TURNS = torch.tensor([[axis in turn for axis in range(3)] for turn in HALF_TURNS])
 # The 24 rotations of a cube: the axes in another order, some of them reversed. An order that is an odd
 # permutation mirrors, and so does each reversal: together they must be even.
 _QUARTER_TURNS = [

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tomotwin_lib.devices import resolve_device
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.figures import save_figure
-from tomotwin_lib.files import atomic_path, ensure_writable_folder
+from tomotwin_lib.files import atomic_path, ensure_writable_folder, locked, write_json
 from tomotwin_lib.networks.configuration import check_configuration
 from tomotwin_lib.training.history import Epoch
 from tomotwin_lib.training.roles import assign_roles
@@ -101,7 +99,7 @@ def search(
         settings = TrainSettings.from_configuration(configuration, f"{space.source} with {special}")
         assign_roles(settings, volumes, validation, densities)
     folder = Path(output) / name
-    with _alone(ensure_writable_folder(folder)):
+    with locked(ensure_writable_folder(folder) / ".lock", "another search works on this study"):
         conditions = {
             "configuration": space.content,
             "target": space.study.target,
@@ -124,19 +122,6 @@ def search(
         while run.trials() < trials:
             run.begin_another()
         return run.result()
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other searches out of a study's folder; the system lifts the lock when a process dies."""
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                folder, "another search works on this study", "Wait until it has finished, or stop it"
-            ) from error
-        yield
 
 
 def _open_study(space: SearchSpace, folder: Path, conditions: dict[str, Any]) -> optuna.Study:
@@ -260,7 +245,7 @@ class _Search:
             # Values that cannot be together say nothing about others.
             self._end(trial, TrialState.FAIL, error=str(error))
             return
-        _write_json(folder / "config.json", configuration)
+        write_json(folder / "config.json", configuration)
         report = _Report(self.study, trial, folder, self.space.study.target)
         try:
             result = self.training(
@@ -354,8 +339,3 @@ def _value(history: pd.DataFrame, target: str, *, last: bool = False) -> float:
     if last:
         return float(values.iloc[-1])
     return float(values.min() if target == "VAL_LOSS" else values.max())
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

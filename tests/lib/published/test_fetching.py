@@ -13,9 +13,10 @@ import pytest
 from stand_in import BOX_SIZES, POSITIONS, RECORDS, StandIn, content, tarred, zipped
 
 from tomotwin_lib.errors import InputError
+from tomotwin_lib.files import ensure_writable_folder, locked
 from tomotwin_lib.formats.ground_truth import label_from_name, read_box_sizes, read_particle_positions
 from tomotwin_lib.formats.volumes import find_volumes
-from tomotwin_lib.published import fetching, placing
+from tomotwin_lib.published import placing
 from tomotwin_lib.published.fetching import fetch
 
 EVALUATION = {
@@ -269,8 +270,9 @@ def test_a_disk_that_fills_up(
 
 
 def test_two_do_not_fetch_into_one_folder(server: StandIn, data: Path) -> None:
+    workspace = ensure_writable_folder(data / ".published")
     with (
-        fetching._locked(data / ".published"),
+        locked(workspace / "lock", "another one"),
         pytest.raises(InputError, match="something else is being fetched"),
     ):
         fetch("weights", data, progress=False)
