@@ -34,3 +34,16 @@ def require_number(name: str, value: object, minimum: float, below: float = floa
         bounds = f"≥ {minimum:g}" + ("" if below == float("inf") else f" and < {below:g}")
         raise InputError(f"network_config.{name}", f"{value!r} is not possible", f"Give a number {bounds}")
     return float(value)
+
+
+def require_boolean(name: str, value: object) -> bool:
+    """``value``, if it is true or false.
+
+    Raises
+    ------
+    InputError
+        If it is something else.
+    """
+    if not isinstance(value, bool):
+        raise InputError(f"network_config.{name}", f"{value!r} is not possible", "Give true or false")
+    return value

@@ -18,10 +18,12 @@ class EmbeddingNetwork(nn.Module):
         ``"window"``: each window by its own statistics; ``"volume"``: the whole tomogram once, which is what
         makes the value at a voxel independent of the window it is seen through. A subvolume that comes
         as a file is always standardised by its own statistics: it has no others.
+    half_turn_invariant : whether a window and its half turns about the three axes have the same embedding.
     """
 
     window_size: ClassVar[int] = 37
     standardisation: ClassVar[Literal["window", "volume"]] = "window"
+    half_turn_invariant: bool = False
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """Embed windows.

@@ -9,8 +9,16 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from tomotwin_lib.networks.arguments import require_integer, require_number
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.networks.arguments import require_boolean, require_integer, require_number
 from tomotwin_lib.networks.base import DenseNetwork
+from tomotwin_lib.networks.half_turn_layers import (
+    HALF_TURN_LAYERS,
+    TURNS,
+    HalfTurnConv3d,
+    HalfTurnMean,
+    HalfTurnNorm,
+)
 
 STEM_KERNEL = 5
 # Channels of the eight layers behind the stem, in multiples of the width. They grow as the window's map
@@ -35,6 +43,9 @@ class FullyConvolutional(DenseNetwork):
         (16: 0.8 million weights, 24: 1.8, 32: 3.1).
     output_channels : length of the embedding.
     dropout : share of the last features that training leaves out, in [0, 1).
+    half_turns : make the embedding of a particle and of its half turns about z, y and x exactly equal, by
+        kernels shared among the four (:mod:`tomotwin_lib.networks.half_turn_layers`). The width, which counts
+        all channels, must be a multiple of four; there are a quarter of the weights.
 
     Raises
     ------
@@ -42,29 +53,43 @@ class FullyConvolutional(DenseNetwork):
         If an argument is out of its range.
     """
 
-    def __init__(self, width: int = 24, output_channels: int = 32, dropout: float = 0.0) -> None:
+    def __init__(
+        self, width: int = 24, output_channels: int = 32, dropout: float = 0.0, half_turns: bool = False
+    ) -> None:
         super().__init__()
         width = require_integer("width", width, 1)
         output_channels = require_integer("output_channels", output_channels, 1)
         dropout = require_number("dropout", dropout, 0, below=1)
+        half_turns = require_boolean("half_turns", half_turns)
+        if half_turns and width % TURNS:
+            raise InputError(
+                "network_config.width",
+                f"{width} channels cannot be shared by the {TURNS} half turns",
+                f"Give a multiple of {TURNS}, or half_turns false",
+            )
 
+        self.half_turn_invariant = half_turns
         channels = (width, *(multiple * width for multiple in CHANNEL_MULTIPLES))
-        layers: list[nn.Module] = [*_layer(1, width, STEM_KERNEL, stride=self.total_stride)]
+        layer = _half_turn_layer if half_turns else _layer
+        layers = [*layer(1, width, STEM_KERNEL, stride=self.total_stride)]
         for incoming, outgoing in pairwise(channels):
-            layers += _layer(incoming, outgoing, kernel=3)
+            layers += layer(incoming, outgoing, kernel=3)
         self.features = nn.Sequential(*layers)
+        last = channels[-1]
         self.head = nn.Sequential(
-            *_layer(channels[-1], channels[-1], kernel=1),
+            *layer(last, last, kernel=1),
             nn.Dropout3d(dropout),
-            nn.Conv3d(channels[-1], output_channels, kernel_size=1),
+            HalfTurnMean(last // TURNS, output_channels)
+            if half_turns
+            else nn.Conv3d(last, output_channels, kernel_size=1),
         )
-        _smooth(self.features[0])
+        _smooth(self.features[0].weight)  # type: ignore[arg-type]
 
     def forward_dense(self, volume: torch.Tensor) -> torch.Tensor:
         return functional.normalize(self.head(self.features(volume)), dim=1)
 
     def folded(self) -> nn.Sequential:
-        """The trained layers with each normalisation folded into its convolution, for inference.
+        """The trained layers as plain convolutions, each normalisation folded into its own, for inference.
 
         Returns
         -------
@@ -72,28 +97,38 @@ class FullyConvolutional(DenseNetwork):
         """
         folded: list[nn.Module] = []
         for module in (*self.features.eval(), *self.head.eval()):
-            if isinstance(module, nn.BatchNorm3d):
+            plain = module.plain() if isinstance(module, HALF_TURN_LAYERS) else module
+            if isinstance(plain, nn.BatchNorm3d):
                 convolution = folded.pop()
                 assert isinstance(convolution, nn.Conv3d)
-                folded.append(fuse_conv_bn_eval(convolution, module))
-            elif not isinstance(module, nn.Dropout3d):
-                folded.append(module)
+                folded.append(fuse_conv_bn_eval(convolution, plain))
+            elif not isinstance(plain, nn.Dropout3d):
+                folded.append(plain)
         return nn.Sequential(*folded)
 
 
-def _smooth(stem: nn.Module) -> None:
+def _smooth(weight: torch.Tensor) -> None:
     """Begin with smooth filters: where noise is ten times stronger than signal, rough ones see noise only."""
-    assert isinstance(stem, nn.Conv3d)
     distance = torch.arange(STEM_KERNEL) - STEM_KERNEL // 2
     window = torch.exp(-0.5 * (distance[:, None] - distance[None, :]) ** 2 / STEM_SMOOTHNESS**2)
     with torch.no_grad():
-        smooth = torch.einsum("ocxyz,xi,yj,zk->ocijk", stem.weight, window, window, window)
-        stem.weight.copy_(smooth * (stem.weight.std() / smooth.std()))
+        smooth = torch.einsum("...xyz,xi,yj,zk->...ijk", weight, window, window, window)
+        weight.copy_(smooth * (weight.std() / smooth.std()))
 
 
 def _layer(incoming: int, outgoing: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:
     return (
         nn.Conv3d(incoming, outgoing, kernel, stride=stride, bias=False),
         nn.BatchNorm3d(outgoing),
+        nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
+    )
+
+
+def _half_turn_layer(incoming: int, outgoing: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    """The same number of channels, in fields of four; the volume itself is one channel and no field."""
+    lifts = incoming == 1
+    return (
+        HalfTurnConv3d(1 if lifts else incoming // TURNS, outgoing // TURNS, kernel, stride, lifts=lifts),
+        HalfTurnNorm(outgoing // TURNS),
         nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
     )

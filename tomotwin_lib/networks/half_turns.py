@@ -13,9 +13,8 @@ from torch.nn import functional
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.networks.base import DenseNetwork, EmbeddingNetwork
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
+from tomotwin_lib.networks.half_turn_layers import HALF_TURNS
 
-# Which of the axes z, y, x each rotation reverses.
-HALF_TURNS = ((), (0, 1), (0, 2), (1, 2))
 _TOLERANCE = 1e-4
 
 
@@ -23,7 +22,8 @@ def average_half_turns(loaded: LoadedNetwork) -> LoadedNetwork:
     """The network whose embedding is the mean over the four half turns of what it sees.
 
     An embedding should not depend on how a particle is turned; the mean depends less. It costs four times the
-    work, and references and tomogram must both be embedded so.
+    work, and references and tomogram must both be embedded so. A network that does not depend on half turns
+    is its own mean.
 
     Raises
     ------
@@ -31,6 +31,8 @@ def average_half_turns(loaded: LoadedNetwork) -> LoadedNetwork:
         If a dense network has layers for which turned kernels do not give the turned result.
     """
     network = loaded.network
+    if network.half_turn_invariant:
+        return replace(loaded, half_turns=True)
     averaged: EmbeddingNetwork
     if isinstance(network, DenseNetwork):
         averaged = _DenseMean(network)

@@ -49,6 +49,9 @@ class TrainSettings:
     aug_tilt : largest angle, in degrees, by which half of a batch is also turned about random axes; small, so
         that the missing wedge stays about where it is.
     aug_noise : largest deviation of added Gaussian noise, in deviations of the subvolume.
+    aug_spectral_noise : largest deviation of added noise with the power spectrum of the subvolume itself, in
+        deviations of the subvolume: noise that no filter removes, so that the noise of few subvolumes is not
+        learnt by heart.
     aug_dropout : range of the share of voxels set to the mean.
     aug_gain, aug_offset : largest relative change of contrast and largest shift of brightness, in deviations:
         a window inside a tomogram has not exactly the mean and deviation of a subvolume in a file.
@@ -80,6 +83,7 @@ class TrainSettings:
     aug_rotation: Literal["full_z", "half_turns", "none"] = "full_z"
     aug_tilt: float = 0.0
     aug_noise: float = 0.3
+    aug_spectral_noise: float = 0.0
     aug_dropout: tuple[float, float] = (0.05, 0.2)
     aug_gain: float = 0.0
     aug_offset: float = 0.0
@@ -161,6 +165,7 @@ class TrainSettings:
             ("aug_train_shift_distance", 0),
             ("aug_tilt", 0),
             ("aug_noise", 0),
+            ("aug_spectral_noise", 0),
             ("aug_gain", 0),
             ("aug_offset", 0),
         ):

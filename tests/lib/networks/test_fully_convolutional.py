@@ -17,11 +17,11 @@ from tomotwin_lib.products import Grid
 WINDOW = 37
 
 
-@pytest.fixture(scope="module")
-def network() -> FullyConvolutional:
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "half_turns"])
+def network(request: pytest.FixtureRequest) -> FullyConvolutional:
     """Random weights, and normalisations whose constants differ from those of a fresh network."""
     torch.manual_seed(1)
-    network = FullyConvolutional(width=4, output_channels=8)
+    network = FullyConvolutional(width=4, output_channels=8, half_turns=request.param)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
             module.running_mean.normal_(0, 0.2)
@@ -61,7 +61,7 @@ def test_folding_changes_nothing(network: FullyConvolutional) -> None:
     volume = torch.randn(1, 1, 43, 39, 41)
     folded = nn.functional.normalize(network.folded()(volume), dim=1)
     torch.testing.assert_close(folded, network.forward_dense(volume), atol=1e-5, rtol=0)
-    assert not any(isinstance(module, nn.BatchNorm3d) for module in network.folded().modules())
+    assert {type(module) for module in network.folded()} == {nn.Conv3d, nn.LeakyReLU}
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,18 @@ def test_dense_equals_window_by_window(
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"width": 0}, {"width": 2.5}, {"output_channels": -1}, {"dropout": 1.0}]
+    "arguments",
+    [
+        {"width": 0},
+        {"width": 2.5},
+        {"width": 6, "half_turns": True},
+        {"output_channels": -1},
+        {"dropout": 1.0},
+        {"half_turns": 1},
+    ],
 )
 def test_impossible_arguments_are_refused(arguments: dict[str, float]) -> None:
-    (name,) = arguments
+    name = next(iter(arguments))
     with pytest.raises(InputError, match=name):
         FullyConvolutional(**arguments)  # type: ignore[arg-type]
 

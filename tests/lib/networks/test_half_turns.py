@@ -16,7 +16,8 @@ from tomotwin_lib.formats.volumes import read_volume, write_volume
 from tomotwin_lib.networks.base import DenseNetwork, EmbeddingNetwork
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
 from tomotwin_lib.networks.fully_convolutional import FullyConvolutional
-from tomotwin_lib.networks.half_turns import HALF_TURNS, average_half_turns
+from tomotwin_lib.networks.half_turn_layers import HALF_TURNS
+from tomotwin_lib.networks.half_turns import average_half_turns
 from tomotwin_lib.products import ReferenceEmbedding
 from tomotwin_lib.similarity import check_same_network
 

@@ -155,6 +155,22 @@ def test_background_has_the_spectrum_of_the_subvolume_and_none_of_its_structure(
     assert similarity.abs().max() < 0.5
 
 
+def test_spectral_noise_looks_like_the_subvolume_and_keeps_its_deviation() -> None:
+    smooth = torch.nn.functional.avg_pool3d(noise(64, 19), 3, stride=1)
+    smooth = smooth / smooth.std(dim=(2, 3, 4), keepdim=True)
+    result = augment(smooth, replace(STILL, aug_spectral_noise=1.0), generator())
+    kept = torch.nn.functional.cosine_similarity(smooth.flatten(1), result.flatten(1))
+    # Uncorrelated noise as strong as the volume leaves a correlation of 1/√2; no noise leaves 1.
+    assert 0.6 < kept.min() < 0.8 and kept.max() > 0.98
+    spread = result.std(dim=(1, 2, 3, 4))
+    assert spread.min() > 0.85 and spread.max() < 1.15
+
+    def roughness(volumes: torch.Tensor) -> torch.Tensor:
+        return volumes.diff(dim=4).square().mean() / volumes.square().mean()
+
+    torch.testing.assert_close(roughness(result), roughness(smooth), rtol=0.15, atol=0)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("aug_noise", 0.5), ("aug_gain", 0.3), ("aug_offset", 0.3), ("aug_dropout", (0.2, 0.4))],
