@@ -29,7 +29,8 @@ from tomotwin_lib.training.roles import assign_roles
 from tomotwin_lib.training.search_report import optimisation_history, trials_table
 from tomotwin_lib.training.search_space import SearchSpace
 from tomotwin_lib.training.settings import TrainSettings
-from tomotwin_lib.training.trainer import StopTraining, TrainingResult, train
+from tomotwin_lib.training.trainer import TrainingResult, train
+from tomotwin_lib.training.training_run import StopTraining
 
 EPOCHS = 10
 BEST_CONFIGURATION, TRIALS, PICTURE = "best_config.json", "trials.csv", "optimisation_history.png"

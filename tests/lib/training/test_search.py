@@ -15,7 +15,7 @@ import pytest
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.networks.checkpoint import load_checkpoint
 from tomotwin_lib.training import search as search_module
-from tomotwin_lib.training import trainer
+from tomotwin_lib.training import trainer, training_run
 from tomotwin_lib.training.history import Epoch
 from tomotwin_lib.training.search import search
 from tomotwin_lib.training.search_report import optimisation_history, trials_table
@@ -69,7 +69,7 @@ def test_an_interrupted_search_goes_on_as_if_nothing_had_been(
 ) -> None:
     whole = run(output=tmp_path / "whole")
 
-    monkeypatch.setattr(trainer, "LATEST_SECONDS", -1.0)
+    monkeypatch.setattr(training_run, "LATEST_SECONDS", -1.0)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(search_module, "train", interrupted_at(1, 0))
         run()

@@ -16,9 +16,10 @@ from tomotwin_lib.errors import InputError
 from tomotwin_lib.networks.checkpoint import load_checkpoint, load_network
 from tomotwin_lib.networks.configuration import read_configuration
 from tomotwin_lib.networks.registry import build_network
-from tomotwin_lib.training import trainer
+from tomotwin_lib.training import training_run
 from tomotwin_lib.training.history import Epoch
-from tomotwin_lib.training.trainer import StopTraining, train
+from tomotwin_lib.training.trainer import train
+from tomotwin_lib.training.training_run import StopTraining
 
 CONFIGURATION: dict[str, Any] = {
     "identifier": "FullyConvolutional",
@@ -184,7 +185,7 @@ def test_an_interruption_changes_nothing(
         if epoch.epoch == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer, "LATEST_SECONDS", -1.0)
+    monkeypatch.setattr(training_run, "LATEST_SECONDS", -1.0)
     cut = tmp_path / "cut"
     with pytest.raises(KeyboardInterrupt):
         train(configuration, output=cut, on_epoch=interrupt, **options)
@@ -220,8 +221,8 @@ def test_densities_teach_to_find_their_subvolumes(
     assert result.history["valid_f1"].max() == 1.0
     assert result.history["train_loss"].iloc[-3:].mean() < result.history["train_loss"].iloc[:3].mean()
     network = load_network(result.best_f1, "cpu").network
-    volumes = trainer.Densities(densities, 37, ["1bar", "1slb"])
-    subvolumes = trainer.LabelledSubvolumes(folders["validation"], 37, progress=False)
+    volumes = training_run.Densities(densities, 37, ["1bar", "1slb"])
+    subvolumes = training_run.LabelledSubvolumes(folders["validation"], 37, progress=False)
     with torch.no_grad():
         anchors = network(volumes.volumes)
         vectors = network(torch.stack([subvolumes[i][0] for i in range(len(subvolumes))]))
@@ -232,13 +233,13 @@ def test_anchors_are_densities_in_every_batch(
     folders: dict[str, Path], densities: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    forward = trainer.MetricLoss.forward
+    forward = training_run.MetricLoss.forward
 
     def spy(self: Any, embeddings: Any, labels: Any, negatives: Any = None, **more: Any) -> Any:
         seen.append((labels.tolist(), None if negatives is None else len(negatives), more["densities"]))
         return forward(self, embeddings, labels, negatives, **more)
 
-    monkeypatch.setattr(trainer.MetricLoss, "forward", spy)
+    monkeypatch.setattr(training_run.MetricLoss, "forward", spy)
     run(folders, tmp_path, epochs=1, densities=densities)
     *batches, validation = seen
     for labels, negatives, count in batches:  # a quarter of 8 subvolumes off centre, a quarter background
@@ -293,7 +294,7 @@ def test_tomotwins_configurations_train_as_they_are(
     # With the optimizer's state each of the four checkpoints would be a gigabyte.
     saved: dict[str, Any] = {}
     monkeypatch.setattr(
-        trainer, "save_checkpoint", lambda path, *content, **more: saved.update({path.name: content})
+        training_run, "save_checkpoint", lambda path, *content, **more: saved.update({path.name: content})
     )
     configuration = read_configuration(shared / "reference" / name)
     few = tmp_path / "few"
