@@ -36,11 +36,14 @@ def build_network(
         ``__init__``, a required one is missing, or the network refuses a value.
     """
     identifier = configuration.get("identifier")
-    if identifier not in NETWORKS:
+    # TomoTwin takes an identifier in capitals or not; its own configurations write both ResNet and Resnet.
+    network_class = {name.casefold(): network for name, network in NETWORKS.items()}.get(
+        str(identifier).casefold()
+    )
+    if network_class is None:
         raise InputError(
             source, f"unknown network {identifier!r}", f"Set identifier to one of {', '.join(NETWORKS)}"
         )
-    network_class = NETWORKS[identifier]
     arguments = dict(configuration.get("network_config") or {})
     _check_arguments(network_class, arguments, source)
     try:

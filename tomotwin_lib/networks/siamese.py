@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from tomotwin_lib.networks.arguments import require_integer, require_number
 from tomotwin_lib.networks.base import EmbeddingNetwork
-from tomotwin_lib.networks.normalisation import NormalisationFactory, normalisation_factory
+from tomotwin_lib.networks.normalisation import normalisation_factory
 
 #: Channels of the five convolutional layers.
 LAYER_CHANNELS = (64, 128, 256, 512, 1024)
@@ -33,14 +33,14 @@ class SiameseNet(EmbeddingNetwork):
     """Five double convolutions, one pooling, a linear head.
 
     Geometry and parameter names are those of TomoTwin (Rice et al., Nature Methods 20, 871, 2023), so that
-    its checkpoints load. No published checkpoint has residual blocks; their names are this project's own.
+    its checkpoints load; the defaults are TomoTwin's too.
 
     Parameters
     ----------
     output_channels : length of the embedding.
     norm_name, norm_kwargs, groups : see :func:`~tomotwin_lib.networks.normalisation.normalisation_factory`.
     dropout : share of the features that are dropped before the head, in training.
-    repeat_layers : residual blocks after each convolutional layer.
+    repeat_layers : residual blocks after each convolutional layer, in the first after its max-pooling.
     gem_pooling_p : power of the generalised mean that pools the last layer; 0 for the plain average.
 
     Raises
@@ -51,11 +51,11 @@ class SiameseNet(EmbeddingNetwork):
 
     def __init__(
         self,
-        output_channels: int,
+        output_channels: int = 128,
         norm_name: str | None = None,
         norm_kwargs: Mapping[str, Any] | None = None,
         groups: int | None = None,
-        dropout: float = 0.2,
+        dropout: float = 0.5,
         repeat_layers: int = 0,
         gem_pooling_p: float = 0,
     ) -> None:
@@ -68,9 +68,11 @@ class SiameseNet(EmbeddingNetwork):
 
         inputs = 1
         for index, channels in enumerate(LAYER_CHANNELS):
-            self.add_module(f"conv_layer{index}", _double_convolution(inputs, channels, normalise))
-            blocks = (_ResidualBlock(channels, normalise) for _ in range(repeat_layers))
-            self.add_module(f"residual_layer{index}", nn.Sequential(*blocks))
+            # As in TomoTwin, *one* normalisation and its weights serve the whole layer.
+            normalisation = normalise(channels)
+            self.add_module(f"conv_layer{index}", _double_convolution(inputs, channels, normalisation))
+            blocks = (_ResidualBlock(channels, normalisation) for _ in range(repeat_layers))
+            self.add_module(f"rep_layers{index}", nn.Sequential(*blocks))
             inputs = channels
         self.max_pooling = nn.MaxPool3d(2)
         self.pooling: nn.Module = (
@@ -89,9 +91,9 @@ class SiameseNet(EmbeddingNetwork):
         features = functional.pad(windows, ZERO_PADDING * 3)
         for index in range(len(LAYER_CHANNELS)):
             features = self.get_submodule(f"conv_layer{index}")(features)
-            features = self.get_submodule(f"residual_layer{index}")(features)
             if index == 0:
                 features = self.max_pooling(features)
+            features = self.get_submodule(f"rep_layers{index}")(features)
         embedding = self.headnet(self.pooling(features).flatten(1))
         return functional.normalize(embedding.float(), dim=1)
 
@@ -118,22 +120,20 @@ class GeneralisedMeanPool3d(nn.Module):
 class _ResidualBlock(nn.Module):
     """Two convolutions that keep size and channels, added to what went in."""
 
-    def __init__(self, channels: int, normalise: NormalisationFactory) -> None:
+    def __init__(self, channels: int, normalisation: nn.Module) -> None:
         super().__init__()
-        self.conv1 = nn.Conv3d(channels, channels, 3, padding=1)
-        self.norm1 = normalise(channels)
-        self.conv2 = nn.Conv3d(channels, channels, 3, padding=1)
-        self.norm2 = normalise(channels)
+        self.conv1 = nn.Conv3d(channels, channels, 3, padding=1, bias=False)
+        self.norm = normalisation
+        self.conv2 = nn.Conv3d(channels, channels, 3, padding=1, bias=False)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        change = functional.leaky_relu(self.norm1(self.conv1(features)))
-        change = self.norm2(self.conv2(change))
+        change = functional.leaky_relu(self.norm(self.conv1(features)))
+        change = self.norm(self.conv2(change))
         return functional.leaky_relu(features + change)
 
 
-def _double_convolution(inputs: int, outputs: int, normalise: NormalisationFactory) -> nn.Sequential:
-    """Two convolutions without padding. As in TomoTwin, both share *one* normalisation and its weights."""
-    normalisation = normalise(outputs)
+def _double_convolution(inputs: int, outputs: int, normalisation: nn.Module) -> nn.Sequential:
+    """Two convolutions without padding, each followed by the normalisation."""
     return nn.Sequential(
         nn.Conv3d(inputs, outputs, 3),
         normalisation,

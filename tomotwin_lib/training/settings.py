@@ -69,7 +69,7 @@ class TrainSettings:
     miner_margin: float | None = None
     only_negative_labels: tuple[str, ...] = ()
     learning_rate: float = 1e-3
-    optimizer: str = "AdamW"
+    optimizer: str = "Adam"
     weight_decay: float = 0.0
     schedule: Literal["plateau", "cosine"] = "plateau"
     patience: int = 50

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.networks.configuration import SHIPPED, read_configuration
 from tomotwin_lib.networks.registry import NETWORKS, build_network
+from tomotwin_lib.networks.siamese import SiameseNet
 from tomotwin_lib.training.settings import TrainSettings
 
 GOOD: dict[str, Any] = {
@@ -75,6 +78,17 @@ def test_building_does_not_change_the_configuration() -> None:
     configuration = deepcopy(GOOD)
     build_network(configuration)
     assert configuration == GOOD
+
+
+@pytest.mark.parametrize("identifier", ["siamesenet", "SIAMESENET"])
+def test_capitals_and_keys_left_out_are_as_in_tomotwin(identifier: str) -> None:
+    norm = {"norm_name": "GroupNorm", "norm_kwargs": {"num_groups": 64}}
+    with torch.device("meta"):
+        network = build_network({"identifier": identifier, "network_config": norm})
+    assert isinstance(network, SiameseNet)
+    assert list(network.state_dict().values())[-1].shape == (128,)  # the last layer's bias
+    assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == [0.5]
+    assert TrainSettings.from_configuration({"train_config": {}}, "test").optimizer == "Adam"
 
 
 def test_a_required_argument_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

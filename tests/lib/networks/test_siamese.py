@@ -34,12 +34,14 @@ def test_normalisation_follows_the_layers_and_leaves_the_arguments() -> None:
     assert arguments == GROUPS
 
 
-def test_two_normalisations_of_a_layer_are_one() -> None:
+def test_one_normalisation_serves_a_layer_and_its_residual_blocks() -> None:
     with torch.device("meta"):
-        network = SiameseNet(output_channels=8, **GROUPS)  # type: ignore[arg-type]
+        network = SiameseNet(norm_name="GroupNorm", norm_kwargs={"num_groups": 32}, repeat_layers=2)
     for index in range(5):
-        layer = network.get_submodule(f"conv_layer{index}")
-        assert isinstance(layer, torch.nn.Sequential) and layer[1] is layer[4]
+        blocks = network.get_submodule(f"rep_layers{index}")
+        first, second = (network.get_submodule(f"conv_layer{index}.{place}") for place in (1, 4))
+        assert first is second
+        assert all(block.norm is first for block in blocks.children())
 
 
 def test_groups_is_the_older_way_to_ask_for_group_normalisation() -> None:
@@ -52,7 +54,7 @@ def test_batch_normalisation_has_running_statistics() -> None:
 
 def test_each_layer_has_the_residual_blocks_that_were_asked_for() -> None:
     names = shapes(repeat_layers=2)
-    assert names["residual_layer3.1.conv2.weight"] == (512, 512, 3, 3, 3)
+    assert names["rep_layers3.1.conv2.weight"] == (512, 512, 3, 3, 3)
     assert set(shapes()) < set(names)
 
 
