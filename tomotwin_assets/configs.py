@@ -159,8 +159,8 @@ class CoordinatesConfig(dg.Config):
     output_voxel_size_in_angstrom: Optional[float] = Field(
         default=None,
         gt=0,
-        description="Write coordinates in voxels of this size, such as those of the tilt series, which "
-        "relion4 and relion5 take. Empty: in those of the tomogram.",
+        description="Write coordinates in voxels of this size, such as those of the tilt series. relion4 and "
+        "relion5 need it. Empty: in those of the tomogram.",
     )
     tomogram_size: Optional[list[int]] = Field(
         default=None,

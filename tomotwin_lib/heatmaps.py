@@ -1,12 +1,59 @@
-"""Similarity maps drawn on the voxels of their tomogram."""
+"""Similarity maps drawn on the voxels of their tomogram, and the files that hold them."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from tomotwin_lib.errors import InputError
+from tomotwin_lib.formats.mrc_header import read_header
+from tomotwin_lib.formats.volumes import write_volume
 from tomotwin_lib.products import FloatArray, Grid, SimilarityMap
+from tomotwin_lib.tomogram_shapes import possible_shapes
+
+# Heatmaps are named as the references' own files are; in the header this line tells them apart.
+_LABEL = "tomotwin_lib: similarity heatmap"
+
+
+def write_heatmap(path: Path, values: npt.NDArray[np.float32], voxel_size_in_angstrom: float | None) -> None:
+    """Write a heatmap, whole or not at all, with a label by which :func:`check_heatmap_files` knows it.
+
+    Parameters
+    ----------
+    path : the file; replaced if it is there.
+    values : (z, y, x), as :func:`heatmap` returns them.
+    voxel_size_in_angstrom : of the tomogram; ``None`` where nobody knows.
+    """
+    write_volume(path, values, voxel_size_in_angstrom, label=_LABEL)
+
+
+def check_heatmap_files(paths: Iterable[Path]) -> None:
+    """Check that heatmaps would replace nothing but heatmaps.
+
+    Raises
+    ------
+    InputError
+        If one of the files is there and is none that :func:`write_heatmap` wrote: it may be the reference
+        itself, whose name a heatmap has.
+    """
+    for path in paths:
+        if path.exists() and not _is_heatmap(path):
+            raise InputError(
+                path,
+                "a heatmap of this name would overwrite it, and it is no heatmap that was written here; it "
+                "may be the reference itself",
+                "Choose another folder with -o, or move this file away",
+            )
+
+
+def _is_heatmap(path: Path) -> bool:
+    try:
+        return _LABEL in read_header(path).labels
+    except InputError:
+        return False
 
 
 def heatmap(similarity: SimilarityMap, reference: int | str) -> npt.NDArray[np.float32]:
@@ -54,18 +101,16 @@ def heatmap(similarity: SimilarityMap, reference: int | str) -> npt.NDArray[np.f
 def tomogram_shape(similarity: SimilarityMap) -> tuple[int, int, int]:
     """Shape (z, y, x) of the tomogram as given, in voxels.
 
-    ``tomogram_input_shape`` is the shape *after* padding where the tomogram was padded, but not in every
-    file; the grid tells which: a grid cannot reach beyond its tomogram.
+    The attributes may leave two shapes (:func:`~tomotwin_lib.tomogram_shapes.possible_shapes`); the grid
+    tells which: it cannot reach beyond its tomogram.
     """
     grid = similarity.grid
     last = np.array(grid.origin) + np.array(grid.stride) * (np.array(grid.shape) - 1)
-    given = similarity.attributes.get("tomogram_input_shape")
+    for shape in possible_shapes(similarity.attributes):
+        if (last < shape).all():
+            return shape
     padded = bool(similarity.attributes.get("padding", False))
     border = int(similarity.attributes.get("window_size", 37)) - 1
-    if given is not None:
-        for shape in [np.array(given) - border] * padded + [np.array(given)]:
-            if (last < shape).all():
-                return int(shape[0]), int(shape[1]), int(shape[2])
     z, y, x = last + 1 if padded else last + 1 + border // 2
     return int(z), int(y), int(x)
 

@@ -133,7 +133,12 @@ def picked_coordinates(
         output_voxel_size_in_angstrom=config.output_voxel_size_in_angstrom,
         tomogram_size=config.tomogram_size,
     )
-    check_formats(config.formats, destination, "[coordinates] formats")
+    check_formats(
+        config.formats,
+        destination,
+        "[coordinates] formats",
+        "[coordinates] output_voxel_size_in_angstrom",
+    )
     written: list[Path] = []
     for index, reference in enumerate(located_picks.attrs["references"]):
         particles = picks[picks["predicted_class"] == index]

@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tomotwin_lib.errors import InputError
+
 if TYPE_CHECKING:
     import pandas as pd
+
+# Voxel sizes that differ by less are one size, rounded or calibrated in two ways.
+_TOLERANCE = 0.01
 
 
 def read_positions(path: Path) -> pd.DataFrame:
@@ -14,7 +19,7 @@ def read_positions(path: Path) -> pd.DataFrame:
 
     Returns
     -------
-    Columns X, Y, Z, in voxels.
+    Columns X, Y, Z, in voxels. What a ``.star`` tells of these voxels' size: :func:`voxel_size_of`.
 
     Raises
     ------
@@ -26,3 +31,39 @@ def read_positions(path: Path) -> pd.DataFrame:
     from tomotwin_lib.formats.star import read_star
 
     return {".cbox": read_cbox, ".star": read_star}.get(path.suffix.lower(), read_coords)(path)
+
+
+def voxel_sizes_told(positions: pd.DataFrame) -> list[float]:
+    """Edges in Å of the voxels that positions count in, by the file that they were read from; often none."""
+    from tomotwin_lib.formats.star import VOXEL_SIZES_KEY
+
+    return list(positions.attrs.get(VOXEL_SIZES_KEY, []))
+
+
+def voxel_size_of(path: Path, positions: pd.DataFrame) -> float | None:
+    """Edge in Å of the voxels that positions count in, by the file itself; ``None`` where it does not tell.
+
+    Parameters
+    ----------
+    path, positions : the file, and what :func:`read_positions` read from it.
+
+    Raises
+    ------
+    InputError
+        If the file tells several, so that no one factor turns them into other voxels.
+    """
+    sizes = voxel_sizes_told(positions)
+    if not sizes:
+        return None
+    if not same_voxel_size(sizes[0], sizes[-1]):
+        raise InputError(
+            path,
+            f"its particles count in voxels of different sizes: {', '.join(f'{size:g} Å' for size in sizes)}",
+            "Give a file for each size",
+        )
+    return sizes[0]
+
+
+def same_voxel_size(one: float, other: float) -> bool:
+    """Whether two voxel sizes are the same but for how they were rounded or calibrated."""
+    return abs(one / other - 1) <= _TOLERANCE

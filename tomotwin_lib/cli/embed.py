@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tomotwin_lib.cli.output import report_paths, say
+from tomotwin_lib.cli.output import report_paths, say, warn
 from tomotwin_lib.cli.parsing import add_device, add_progress
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
@@ -90,6 +90,7 @@ def run_tomogram(args: argparse.Namespace) -> None:
         grid = window_grid(shape, stride, loaded.window_size, args.padding, z_range, volume.path)
         if mask is not None:
             masked_sites(mask, grid, shape, volume.path)
+    _say_what_looks_like_a_reference(volumes, loaded.window_size)
     for volume, output in zip(volumes, outputs, strict=True):
         embedding = embed_tomogram(
             loaded,
@@ -125,6 +126,17 @@ def run_subvolumes(args: argparse.Namespace) -> None:
     write_reference_embedding(output, embedding)
     say(f"{len(embedding.paths):,} subvolumes embedded")
     report_paths([output])
+
+
+def _say_what_looks_like_a_reference(volumes: Sequence[Volume], window_size: int) -> None:
+    """Say that a tomogram of just one window may be no tomogram: the contrast of the two is opposite."""
+    small = [volume.path.name for volume in volumes if volume.data.shape == (window_size,) * 3]
+    if small:
+        more = f" and {len(small) - 1} more are" if len(small) > 1 else " is"
+        warn(
+            f"{small[0]}{more} of {window_size}³ voxels, as reference subvolumes are: for those there is "
+            "`embed subvolumes`, which takes protein as bright"
+        )
 
 
 def _add_common(parser: argparse.ArgumentParser, *, batch_size: int, volumes: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tomotwin_lib.cli.coordinates import read_positions
+from tomotwin_lib.cli.coordinates import read_positions, voxel_sizes_told
 from tomotwin_lib.cli.output import console
 from tomotwin_lib.errors import InputError
 
@@ -163,6 +163,8 @@ def _coordinates(path: Path) -> Lines:
     positions = read_particle_positions(path) if path.suffix.lower() == ".txt" else read_positions(path)
     yield "kind", "ground truth" if "class" in positions else "coordinates"
     yield "particles", f"{len(positions):,}"
+    if sizes := voxel_sizes_told(positions):
+        yield "voxel size", ", ".join(f"{size:g} Å" for size in sizes)
     if len(positions):
         for axis in "XYZ":
             yield axis, f"{positions[axis].min():g} to {positions[axis].max():g} voxels"

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tomotwin_lib.cli.output import file_stems, print_table, report_paths
+from tomotwin_lib.cli.output import file_stems, print_table, report_paths, warn
 from tomotwin_lib.cli.parsing import add_box_sizes, add_progress
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
@@ -47,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     findmax.add_argument(
         "--write_heatmaps", action="store_true",
-        help="also write the similarity to each reference as <reference>.mrc, of the tomogram's shape",
+        help="also write the similarity to each reference as <reference>.mrc, of the tomogram's shape; "
+        "refused in the folder of the references themselves",
     )  # fmt: skip
     findmax.add_argument(
         "--png", action="store_true", help="also draw similarity_histogram.png and similarity_slices.png"
@@ -64,12 +65,17 @@ def run(args: argparse.Namespace) -> None:
     from tomotwin_lib.boxes import box_size_of
     from tomotwin_lib.formats.frames import read_similarity_map, write_picks
     from tomotwin_lib.formats.ground_truth import read_box_sizes
+    from tomotwin_lib.heatmaps import check_heatmap_files
     from tomotwin_lib.locating import locate
 
     box_sizes = read_box_sizes(args.boxsize)
     similarity = read_similarity_map(args.map)
     for reference in similarity.references:
         box_size_of(reference, box_sizes)
+    heatmaps = []
+    if args.write_heatmaps:
+        heatmaps = [folder / f"{stem}.mrc" for stem in file_stems(similarity.references)]
+        check_heatmap_files(heatmaps)
     picks = locate(
         similarity,
         tolerance=args.tolerance,
@@ -79,25 +85,25 @@ def run(args: argparse.Namespace) -> None:
     )
     outputs = [folder / "located.tloc"]
     write_picks(outputs[0], picks)
-    if args.write_heatmaps:
-        outputs += _write_heatmaps(folder, similarity)
+    if heatmaps:
+        _write_heatmaps(heatmaps, similarity)
+        outputs += heatmaps
     if args.png:
         outputs += _draw(folder, similarity, args.global_min)
+    if not len(picks):
+        _say_why_there_is_none(similarity, args.global_min)
     _print_counts(picks)
     report_paths(outputs)
 
 
-def _write_heatmaps(folder: Path, similarity: SimilarityMap) -> list[Path]:
+def _write_heatmaps(outputs: list[Path], similarity: SimilarityMap) -> None:
     from tomotwin_lib.cli.tomogram import find_tomogram
-    from tomotwin_lib.formats.volumes import write_volume
-    from tomotwin_lib.heatmaps import heatmap
+    from tomotwin_lib.heatmaps import heatmap, write_heatmap
 
     tomogram = find_tomogram(similarity.attributes)
     voxel_size = tomogram.voxel_size_in_angstrom if tomogram is not None else None
-    outputs = [folder / f"{stem}.mrc" for stem in file_stems(similarity.references)]
     for index, output in enumerate(outputs):
-        write_volume(output, heatmap(similarity, index), voxel_size)
-    return outputs
+        write_heatmap(output, heatmap(similarity, index), voxel_size)
 
 
 def _draw(folder: Path, similarity: SimilarityMap, global_min: float) -> list[Path]:
@@ -107,6 +113,19 @@ def _draw(folder: Path, similarity: SimilarityMap, global_min: float) -> list[Pa
         save_figure(folder / "similarity_histogram.png", similarity_histogram(similarity, global_min)),
         save_figure(folder / "similarity_slices.png", similarity_slices(similarity)),
     ]
+
+
+def _say_why_there_is_none(similarity: SimilarityMap, global_min: float) -> None:
+    import numpy as np
+
+    # One reference at a time: a map of a large tomogram does not fit into memory twice.
+    best = [column.max(initial=-np.inf, where=np.isfinite(column)) for column in similarity.values.T]
+    reference = int(np.argmax(best))
+    highest = f"the highest similarity is {best[reference]:.3f}, to {similarity.references[reference]}"
+    if best[reference] > global_min:
+        warn(f"no pick, although {highest}: maxima at the map's border and of a single position do not count")
+    else:
+        warn(f"no pick: {highest}, and -g/--global_min is {global_min:g}")
 
 
 def _print_counts(picks: pd.DataFrame) -> None:

@@ -50,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tomogram", metavar="MRC",
-        help="for the voxel size and the picture (default: the file that the .tloc names, if it is there)",
+        help="for its voxel size, its shape and the picture; refused if it cannot be the one of the picks "
+        "(default: the file that the .tloc names, if it is there)",
     )  # fmt: skip
     _add_formats(parser)
     parser.add_argument("--png", action="store_true", help="also draw the picks on the tomogram: picks.png")
@@ -62,7 +63,13 @@ def _add_formats(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--formats", nargs="+", default=["coords", "relion3"], metavar="NAME",
         help="coords (X Y Z), cbox (napari-boxmanager), relion3, relion31, relion4 and relion5 (coordinates "
-        "of the tilt series: see --output-voxel-size; relion5 in Å from the centre), warp",
+        "of the tilt series: give --output-voxel-size; relion5 in Å from the centre), warp",
+    )  # fmt: skip
+    group.add_argument(
+        "--tomogram-name", metavar="NAME",
+        help="what the next program calls the tomogram or its tilt series, such as TS_01, in STAR files and "
+        "as copick's run; for warp without .tomostar (default: the file's name, without its ending except "
+        "for relion3 and relion31)",
     )  # fmt: skip
     group.add_argument(
         "--voxel-size", type=float, metavar="A",
@@ -71,7 +78,7 @@ def _add_formats(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--output-voxel-size", type=float, metavar="A",
         help="write coordinates and boxes in voxels of A Å, such as those of the tilt series or of a less "
-        "binned tomogram (default: those of the tomogram that was picked)",
+        "binned tomogram; relion4 and relion5 need it (default: those of the tomogram that was picked)",
     )  # fmt: skip
     group.add_argument(
         "--tomogram-size", type=int, nargs=3, metavar=("X", "Y", "Z"),
@@ -87,7 +94,7 @@ def _add_formats(parser: argparse.ArgumentParser) -> None:
         "--copick-config", metavar="JSON",
         help="also store the picks in this copick project, in Å (needs the extra: pip install '.[copick]')",
     )  # fmt: skip
-    group.add_argument("--copick-run", metavar="NAME", help="copick's run (default: the tomogram's name)")
+    group.add_argument("--copick-run", metavar="NAME", help="copick's run (default: --tomogram-name)")
     group.add_argument("--copick-user", default="tomotwin", metavar="NAME", help="whose picks they are there")
     group.add_argument("--copick-session", default="0", metavar="NAME", help="their session there")
 
@@ -100,16 +107,21 @@ def run(args: argparse.Namespace) -> None:
     from tomotwin_lib.exporting import check_formats, export_picks
     from tomotwin_lib.formats.frames import read_picks
     from tomotwin_lib.picking import keep_picks
+    from tomotwin_lib.tomogram_shapes import check_tomogram_of_picks
 
     picks = read_picks(args.locate_results)
     references = picks.attrs["references"]
     targets = _targets(references, args.target)
     tomogram = find_tomogram(picks.attrs, args.tomogram)
-    if args.png:
-        _require_fitting(tomogram, picks)
+    if tomogram is not None:
+        check_tomogram_of_picks(tomogram, picks, "Give the tomogram of these picks with --tomogram")
+    elif args.png:
+        raise InputError(
+            "--png", f"the tomogram {picks.attrs.get('filepath', '')} is not there", "Give it with --tomogram"
+        )
     destination = _destination(args, tomogram, picks)
     formats = list(dict.fromkeys(args.formats))
-    check_formats(formats, destination, "--formats")
+    check_formats(formats, destination, "--formats", "--output-voxel-size")
     project = _copick_project(args, [references[index] for index in targets], destination)
 
     picks = picks[picks["predicted_class"].isin(targets)]
@@ -124,7 +136,7 @@ def run(args: argparse.Namespace) -> None:
             project.store(
                 chosen,
                 destination.voxel_size_in_angstrom * destination.scale,
-                run=args.copick_run or Path(destination.tomogram_name).stem,
+                run=args.copick_run or destination.tomogram_name,
                 object_name=Path(references[index]).stem,
                 user=args.copick_user,
                 session=args.copick_session,
@@ -150,6 +162,7 @@ def _destination(args: argparse.Namespace, tomogram: Volume | None, picks: pd.Da
         output_voxel_size_in_angstrom=args.output_voxel_size,
         tomogram_size=args.tomogram_size,
         centre=args.centre,
+        name=args.tomogram_name,
     )
     if "relion5" in args.formats and args.output_voxel_size and not args.tomogram_size:
         size = destination.tomogram_size
@@ -199,21 +212,6 @@ def _targets(references: Sequence[str], wanted: Sequence[str] | None) -> list[in
             )
         chosen.update(found)
     return sorted(chosen)
-
-
-def _require_fitting(tomogram: Volume | None, picks: pd.DataFrame) -> None:
-    """Check that there is a tomogram to draw on and that the picks lie in it."""
-    if tomogram is None:
-        raise InputError(
-            "--png", f"the tomogram {picks.attrs.get('filepath', '')} is not there", "Give it with --tomogram"
-        )
-    shape = tomogram.data.shape
-    if len(picks) and (picks[["Z", "Y", "X"]].to_numpy() > shape).any():
-        raise InputError(
-            tomogram.path,
-            f"there are picks outside its {shape} voxels (z, y, x)",
-            "Give the tomogram of these picks",
-        )
 
 
 def _draw(folder: Path, tomogram: Volume, kept: pd.DataFrame) -> Path:

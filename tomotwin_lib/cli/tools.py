@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tomotwin_lib.cli import info
-from tomotwin_lib.cli.coordinates import read_positions
+from tomotwin_lib.cli.coordinates import read_positions, same_voxel_size, voxel_size_of
 from tomotwin_lib.cli.output import file_stems, report_paths, say, warn
 from tomotwin_lib.cli.parsing import add_device, add_progress
 from tomotwin_lib.errors import InputError
@@ -16,6 +16,7 @@ from tomotwin_lib.files import ensure_writable_folder
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pandas as pd
 
     from tomotwin_lib.formats.volumes import Volume
 
@@ -42,8 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_extractref(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tomo", required=True, metavar="MRC", help="the tomogram, protein dark")
     parser.add_argument(
-        "--coords", required=True, metavar="FILE", help=".coords, .cbox or .star: X Y Z, in voxels"
-    )
+        "--coords", required=True, metavar="FILE",
+        help=".coords, .cbox or .star: X Y Z, in voxels of the tomogram or of the size that a .star tells",
+    )  # fmt: skip
     parser.add_argument("--size", type=int, default=37, metavar="N", help="edge of the cubes, in voxels, odd")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder for <filename>_<number>.mrc")
     parser.add_argument("--filename", default="reference", metavar="NAME", help="what names begin with")
@@ -57,7 +59,7 @@ def run_extractref(args: argparse.Namespace) -> None:
     from tomotwin_lib.formats.volumes import read_volume, write_volume
 
     volume = read_volume(args.tomo)
-    positions = read_positions(Path(args.coords))
+    positions = _in_voxels_of(volume, Path(args.coords))
     cubes = extract_subvolumes(volume, positions, args.size)
     if missing := [row for row in range(len(positions)) if row not in cubes]:
         warn(
@@ -69,6 +71,29 @@ def run_extractref(args: argparse.Namespace) -> None:
         write_volume(folder / f"{stem}_{row}.mrc", cube, volume.voxel_size_in_angstrom)
     say(f"{len(cubes)} references of {args.size} voxels, protein bright")
     report_paths(folder / f"{stem}_{row}.mrc" for row in cubes)
+
+
+def _in_voxels_of(volume: Volume, path: Path) -> pd.DataFrame:
+    """The positions of a file in voxels of the volume, whatever voxels the file says that it counts in."""
+    from tomotwin_lib.exporting import scale_picks
+
+    positions = read_positions(path)
+    told, wanted = voxel_size_of(path, positions), volume.voxel_size_in_angstrom
+    if told is None:
+        return positions
+    if wanted is None:
+        warn(
+            f"{path.name} counts in voxels of {told:g} Å, and {volume.path.name} does not tell the size of "
+            "its own: taken for the same"
+        )
+        return positions
+    if same_voxel_size(told, wanted):
+        return positions
+    warn(
+        f"{path.name} counts in voxels of {told:g} Å, and those of {volume.path.name} have {wanted:g} Å: "
+        f"coordinates are multiplied by {told / wanted:g}"
+    )
+    return scale_picks(positions, told / wanted)
 
 
 def _add_intensity(parser: argparse.ArgumentParser) -> None:
@@ -231,7 +256,7 @@ def _add_scale(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--coords", required=True, metavar="FILE", help=".coords, .cbox or .star, in voxels")
     parser.add_argument(
         "--tomotwin_pixel_size", type=float, required=True, metavar="A",
-        help="voxel size of the tomogram that was picked, in Å",
+        help="voxel size of the tomogram that was picked, in Å; a .star that tells another is refused",
     )  # fmt: skip
     parser.add_argument(
         "--extraction_pixel_size", type=float, required=True, metavar="A",
@@ -262,6 +287,13 @@ def run_scale(args: argparse.Namespace) -> None:
         raise InputError(output, "it is the file with the coordinates itself", "Choose another --out")
     factor = args.tomotwin_pixel_size / args.extraction_pixel_size
     positions = read_positions(source)
+    told = voxel_size_of(source, positions)
+    if told is not None and not same_voxel_size(told, args.tomotwin_pixel_size):
+        raise InputError(
+            source,
+            f"it counts in voxels of {told:g} Å, not of --tomotwin_pixel_size {args.tomotwin_pixel_size:g}",
+            f"Give --tomotwin_pixel_size {told:g}, or correct the file",
+        )
     write_coords(output, scale_picks(positions, factor))
     say(f"{len(positions):,} coordinates multiplied by {factor:g}")
     report_paths([output])

@@ -42,6 +42,7 @@ class MrcHeader:
     data_offset : bytes in front of the first voxel.
     voxel_size_in_angstrom : along x; ``None`` where unknown.
     volumes : how many volumes are stacked in the file.
+    labels : the lines of text that programs leave there.
     """
 
     shape: tuple[int, int, int]
@@ -49,6 +50,7 @@ class MrcHeader:
     data_offset: int
     voxel_size_in_angstrom: float | None
     volumes: int
+    labels: tuple[str, ...] = ()
 
     @property
     def data_bytes(self) -> int:
@@ -82,6 +84,7 @@ def read_header(path: Path) -> MrcHeader:
         data_offset=HEADER_BYTES + int(header["nsymbt"]),
         voxel_size_in_angstrom=_voxel_size(header),
         volumes=_stacked_volumes(header),
+        labels=_labels(header),
     )
 
 
@@ -126,6 +129,12 @@ def _voxel_size(header: np.void) -> float | None:
         return None
     # The header has 32-bit floats: ten digits would show 13.479999542 for 13.48.
     return float(f"{length / intervals:.6g}")
+
+
+def _labels(header: np.void) -> tuple[str, ...]:
+    # All ten: programs disagree about the number of labels that stands in front of them.
+    lines = (bytes(line).decode("ascii", errors="replace").strip(" \0") for line in header["label"])
+    return tuple(line for line in lines if line)
 
 
 def _stacked_volumes(header: np.void) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,16 @@ _COLUMNS = {"rlnCoordinateX": "X", "rlnCoordinateY": "Y", "rlnCoordinateZ": "Z"}
 _CENTRED = {f"rlnCenteredCoordinate{axis}Angst": axis for axis in "XYZ"}
 _SIZES = [f"rlnTomoSize{axis}" for axis in "XYZ"]
 _PIXEL_SIZE = "rlnTomoTiltSeriesPixelSize"
+# What tells the size of the voxels that coordinates count in. RELION 4's optics also have rlnImagePixelSize,
+# of the boxes that were cut; there as in micrographs, coordinates keep the size that comes first here.
+_PIXEL_SIZES = (_PIXEL_SIZE, "rlnMicrographPixelSize", "rlnImagePixelSize")
+_OPTICS_GROUP = "rlnOpticsGroup"
+
+VOXEL_SIZES_KEY = "voxel_sizes_in_angstrom"
+"""Key of ``DataFrame.attrs`` under which :func:`read_star` tells the voxel sizes."""
 
 # With this magnification the detector's pixel in micrometres is, as a number, the voxel in angstrom.
 _MAGNIFICATION = 10000.0
-
-# How Warp ends the name of a reconstruction: `TS_01_10.00Apx.mrc` is made of `TS_01.tomostar`.
-_WARP_ENDING = re.compile(r"_\d+(\.\d+)?Apx$")
 
 
 def write_relion3_star(
@@ -78,7 +81,7 @@ def write_relion4_star(path: str | Path, picks: pd.DataFrame, tomogram_name: str
     picks : columns X, Y, Z, in voxels *of the tilt series* (unbinned): RELION 4 takes no others.
     tomogram_name : the tomogram's rlnTomoName.
     """
-    _write(path, {"particles": _table(picks, "rlnTomoName", Path(tomogram_name).stem)})
+    _write(path, {"particles": _table(picks, "rlnTomoName", tomogram_name)})
 
 
 def write_relion5_star(
@@ -102,7 +105,7 @@ def write_relion5_star(
         for an odd one, which is what RELION 5 does.
     """
     middle = [edge / 2 for edge in tomogram_size] if centre is None else [float(value) for value in centre]
-    table = _table(picks, "rlnTomoName", Path(tomogram_name).stem)
+    table = _table(picks, "rlnTomoName", tomogram_name)
     for column, zero in zip(_COLUMNS, middle, strict=True):
         table[column] = (table[column] - zero) * voxel_size_in_angstrom
     table = table.rename(columns=dict(zip(_COLUMNS, _CENTRED, strict=True)))
@@ -118,16 +121,15 @@ def write_relion5_star(
 
 
 def write_warp_star(
-    path: str | Path, picks: pd.DataFrame, tomogram_name: str, voxel_size_in_angstrom: float | None = None
+    path: str | Path, picks: pd.DataFrame, series: str, voxel_size_in_angstrom: float | None = None
 ) -> None:
     """Write picks for Warp and M: as for RELION 3.0, with the tilt series' ``.tomostar`` as the name.
 
     Parameters
     ----------
     path, picks, voxel_size_in_angstrom : as in :func:`write_relion3_star`.
-    tomogram_name : file name of the tomogram; Warp's own ending (``_10.00Apx``) is taken off.
+    series : name of the tilt series, without ``.tomostar``.
     """
-    series = _WARP_ENDING.sub("", Path(tomogram_name).stem)
     write_relion3_star(path, picks, f"{series}.tomostar", voxel_size_in_angstrom)
 
 
@@ -142,7 +144,9 @@ def read_star(path: str | Path, centre: Sequence[float] | None = None) -> pd.Dat
 
     Returns
     -------
-    Frame with columns X, Y, Z, in voxels: of the tomogram or, from RELION 5, of the tilt series.
+    Frame with columns X, Y, Z, in voxels: of the tomogram or, from RELION 4 and 5, of the tilt series.
+    ``attrs["voxel_sizes_in_angstrom"]`` is a list of the sizes that these voxels have by the file: empty
+    where it does not tell, several where its particles differ.
 
     Raises
     ------
@@ -157,11 +161,18 @@ def read_star(path: str | Path, centre: Sequence[float] | None = None) -> pd.Dat
         blocks: dict[str, Any] = starfile.read(path, always_dict=True)
     except Exception as error:  # the parser fails in many ways on what is not STAR
         raise InputError(path, f"it is no STAR file ({error})", "Give a STAR file") from error
-    for table in _tables(blocks):
-        if all(column in table.columns for column in _COLUMNS):
-            return pd.DataFrame({axis: _numbers(path, table, name) for name, axis in _COLUMNS.items()})
-        if all(column in table.columns for column in _CENTRED):
-            return _from_centre(path, table, centre)
+    tables = list(_tables(blocks))
+    for table in tables:
+        if not any(set(columns) <= set(table.columns) for columns in (_COLUMNS, _CENTRED)):
+            continue
+        table = _with_optics(table, tables)
+        sizes = _voxel_sizes(table)
+        if set(_COLUMNS) <= set(table.columns):
+            read = pd.DataFrame({axis: _numbers(path, table, name) for name, axis in _COLUMNS.items()})
+        else:
+            read = _from_centre(path, table, centre)
+        read.attrs[VOXEL_SIZES_KEY] = sizes
+        return read
     raise InputError(
         path,
         f"no table in it has the columns {', '.join(_COLUMNS)} or {', '.join(_CENTRED)}",
@@ -195,6 +206,39 @@ def _tables(blocks: dict[str, Any]) -> Iterator[pd.DataFrame]:
         yield block if isinstance(block, pd.DataFrame) else pd.DataFrame([block])
 
 
+def _with_optics(table: pd.DataFrame, tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """The particles, with the pixel sizes of their groups where these stand in a table of optics."""
+    for optics in tables:
+        wanted = [name for name in _PIXEL_SIZES if name in optics.columns and name not in table.columns]
+        if optics is table or _OPTICS_GROUP not in optics.columns or not wanted:
+            continue
+        if _OPTICS_GROUP in table.columns:
+            groups = optics.drop_duplicates(_OPTICS_GROUP).set_index(_OPTICS_GROUP)
+            return table.assign(**{name: table[_OPTICS_GROUP].map(groups[name]) for name in wanted})
+        if len(optics) == 1:
+            return table.assign(**{name: optics[name].iloc[0] for name in wanted})
+    return table
+
+
+def _voxel_sizes(table: pd.DataFrame) -> list[float]:
+    """The sizes of the voxels that coordinates count in, in Å, each once and rising; none if nobody tells."""
+    for name in _PIXEL_SIZES:
+        if name in table.columns:
+            sizes = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)
+            break
+    else:
+        if not {"rlnMagnification", "rlnDetectorPixelSize"} <= set(table.columns):
+            return []
+        magnification, detector = (
+            pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)
+            for name in ("rlnMagnification", "rlnDetectorPixelSize")
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sizes = detector * _MAGNIFICATION / magnification
+    # Files have six digits behind the point; programs leave 0 where they do not know.
+    return np.unique(sizes[np.isfinite(sizes) & (sizes > 0)].round(6)).tolist()
+
+
 def _from_centre(path: Path, table: pd.DataFrame, centre: Sequence[float] | None) -> pd.DataFrame:
     if _PIXEL_SIZE not in table.columns or (centre is None and not set(_SIZES) <= set(table.columns)):
         raise InputError(
@@ -203,6 +247,8 @@ def _from_centre(path: Path, table: pd.DataFrame, centre: Sequence[float] | None
             "Add these columns, which RELION keeps in its table of tomograms",
         )
     pixel = _numbers(path, table, _PIXEL_SIZE)
+    if (pixel <= 0).any():
+        raise InputError(path, f"a {_PIXEL_SIZE} is {pixel.min():g} Å", "Correct it")
     columns = {}
     for number, (name, axis) in enumerate(_CENTRED.items()):
         zero = _numbers(path, table, _SIZES[number]) / 2 if centre is None else float(centre[number])

@@ -138,7 +138,12 @@ def read_subvolume(path: str | Path, window_size: int | None = None) -> npt.NDAr
     return values
 
 
-def write_volume(path: str | Path, data: npt.NDArray[Any], voxel_size_in_angstrom: float | None) -> None:
+def write_volume(
+    path: str | Path,
+    data: npt.NDArray[Any],
+    voxel_size_in_angstrom: float | None,
+    label: str | None = None,
+) -> None:
     """Write a volume under a temporary name, then rename it.
 
     Parameters
@@ -147,11 +152,12 @@ def write_volume(path: str | Path, data: npt.NDArray[Any], voxel_size_in_angstro
     data : (z, y, x). Signed 8- and 16-bit integers and 32-bit floats keep their type, all else becomes
         32-bit floats.
     voxel_size_in_angstrom : edge of a voxel; ``None`` leaves 0 in the header, which means unknown.
+    label : a line for the header that says what the volume is; up to 80 characters of ASCII.
 
     Raises
     ------
     ValueError
-        If ``data`` has not three axes.
+        If ``data`` has not three axes, or the label does not fit.
     InputError
         If the folder cannot be written.
     """
@@ -166,6 +172,8 @@ def write_volume(path: str | Path, data: npt.NDArray[Any], voxel_size_in_angstro
             mrc.set_data(data)
             mrc.set_volume()
             mrc.voxel_size = voxel_size_in_angstrom or 0.0
+            if label is not None:
+                mrc.add_label(label)
 
 
 def find_volumes(paths: Iterable[str | Path]) -> list[Path]:

@@ -341,7 +341,13 @@ def test_picks_that_do_not_fit(lab: Lab, tmp_path: Path, run: Run, refused: Call
     assert "--minmetric" in refused(*pick, "--minmetric", "0.8", "--maxmetric", "0.7")
     small = tmp_path / "small.mrc"
     write_volume(small, np.zeros((3, 3, 3)), None)
-    assert "outside" in refused(*pick, "--png", "--tomogram", small)
+    for picture in ((), ("--png",)):
+        line = refused(*pick, "--tomogram", small, *picture)
+        assert str(small) in line and "3×3×3" in line and "×".join(map(str, lab.shape)) in line
+    for form in ("relion4", "relion5"):
+        line = refused(*pick, "--formats", "coords", form)
+        assert form in line and "--output-voxel-size" in line and "10" in line
+    assert "tomogram name" in refused(*pick, "--tomogram-name", "")
 
     evaluate = ("evaluate_main", "positions", "-l", work / "located.tloc", "-o", tmp_path / "out", "-p")
     truth = tmp_path / "truth.txt"

@@ -13,11 +13,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import starfile
 
+from tomotwin_lib.formats import copick
 from tomotwin_lib.formats.coordinates import read_coords
-from tomotwin_lib.formats.frames import read_similarity_map
+from tomotwin_lib.formats.frames import (
+    read_picks,
+    read_similarity_map,
+    write_picks,
+    write_similarity_map,
+)
 from tomotwin_lib.formats.star import read_star
-from tomotwin_lib.formats.volumes import read_volume
+from tomotwin_lib.formats.volumes import read_volume, write_volume
+from tomotwin_lib.products import Grid, SimilarityMap
 from tomotwin_lib.simulation import dataset
 
 # Fixtures of conftest.py, which tests cannot import by name.
@@ -100,6 +108,157 @@ def test_heatmaps_have_the_shape_and_voxel_size_of_the_tomogram(located: Path, l
         heatmap = read_volume(located / name)
         assert heatmap.data.shape == lab.shape
         assert heatmap.voxel_size_in_angstrom == pytest.approx(10.0)
+
+
+def test_heatmaps_replace_heatmaps_and_no_references(located: Path, lab: Lab, run: Run) -> None:
+    folder = located / "refs"
+    folder.mkdir()
+    before = {}
+    for name in lab.centres:
+        before[name] = (lab.references / name).read_bytes()
+        (folder / name).write_bytes(before[name])
+    common = ("locate_main", "findmax", "-m", "map.tmap", "-b", lab.box_sizes, "--write_heatmaps", "-o")
+    outcome = run(*common, folder)
+    assert outcome.code == 2 and outcome.out == ""
+    assert str(folder / "tomo_1abc_0.mrc") in outcome.err and "-o" in outcome.err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before  # no located.tloc either
+    assert run(*common[:-2], "-o", folder).code == 0  # without heatmaps it is as good a folder as any
+    # Those that the same command wrote before are replaced.
+    for name in lab.centres:
+        (located / name).touch()
+    first = {name: read_volume(located / name).data.copy() for name in lab.centres}
+    assert run(*common, located).code == 0
+    for name, values in first.items():
+        np.testing.assert_array_equal(read_volume(located / name).data, values)
+
+
+def test_locate_says_how_far_the_best_is_from_a_pick(located: Path, run: Run) -> None:
+    values = pd.read_pickle(located / "map.tmap")[["d_class_0", "d_class_1"]].astype(float)
+    locate = ("main", "locate", "findmax", "-m", "map.tmap", "-o", "none", "--no-progress")
+    outcome = run(*locate, "-g", "1.5")
+    picks = pd.read_pickle(located / "none" / "located.tloc")
+    assert outcome.code == 0 and len(picks) == 0
+    name = picks.attrs["references"][int(values.max().argmax())]
+    assert f"the highest similarity is {values.max().max():.3f}, to {name}" in outcome.err
+    assert "-g/--global_min is 1.5" in outcome.err
+    assert "no pick" not in run(*locate, "-g", "0.5", "-t", "0.02").err
+
+
+def test_locate_says_where_only_a_slope_is_left(tmp_path: Path, run: Run) -> None:
+    values = np.zeros((5, 5, 5), dtype=np.float32)
+    values[0, 2, 2] = 0.8  # on a face
+    grid = Grid((0, 0, 0), (2, 2, 2), (5, 5, 5))
+    write_similarity_map(tmp_path / "map.tmap", SimilarityMap(values.reshape(-1, 1), ["a.mrc"], grid))
+    outcome = run("main", "locate", "findmax", "-m", tmp_path / "map.tmap", "-o", tmp_path, "--no-progress")
+    assert outcome.code == 0
+    assert "no pick, although the highest similarity is 0.800, to a.mrc" in outcome.err
+    assert "border" in outcome.err
+
+
+def test_options_about_processes_change_nothing(located: Path, lab: Lab, run: Run) -> None:
+    def frame(path: Path) -> pd.DataFrame:
+        return pd.read_pickle(path)
+
+    common = ("locate_main", "findmax", "-m", "map.tmap", "-b", lab.box_sizes, "-t", "0.02", "-o")
+    for number in ("1", "3"):
+        assert run(*common, located / number, "--processes", number).code == 0
+        again = frame(located / number / "located.tloc")
+        pd.testing.assert_frame_equal(again, frame(located / "located.tloc"))
+        assert len(again) > 0
+    embed = ("embed_main", "tomogram", "-m", lab.model, "-v", lab.tomogram, "-s", "4", "-b", "256", "-o")
+    for flag, number in (("-d", "0"), ("--distribution_mode", "1")):
+        assert run(*embed, located / number, flag, number).code == 0
+        again = frame(located / number / "tomo_embeddings.temb")
+        pd.testing.assert_frame_equal(again, frame(located / "tomo_embeddings.temb"))
+
+
+def test_a_tomogram_as_large_as_a_reference_is_told(lab: Lab, tmp_path: Path, run: Run) -> None:
+    common = ("embed_main", "tomogram", "-m", lab.model, "-s", "12", "--no-progress", "-o", tmp_path)
+    for volumes, named in (
+        ((lab.tomogram,), ""),
+        ((lab.tomogram, lab.references / "tomo_1abc_0.mrc"), "tomo_1abc_0.mrc is of 37³ voxels"),
+        ((lab.references,), "tomo_1abc_0.mrc and 1 more are of 37³ voxels"),
+    ):
+        outcome = run(*common, "-v", *volumes)
+        assert outcome.code == 0
+        notes = [line for line in outcome.err.splitlines() if line.startswith("note: ")]
+        assert len(notes) == bool(named)
+        assert all(named in line and "`embed subvolumes`" in line for line in notes)
+
+
+def test_pick_for_a_project_that_has_its_own_names_and_voxels(located: Path, lab: Lab, run: Run) -> None:
+    pick = ("main", "pick", "-l", "located.tloc", "--formats", "coords", "relion4", "relion5", "warp")
+    outcome = run(*pick, "-o", "p", "--output-voxel-size", "5", "--tomogram-name", "TS_01.2")
+    assert outcome.code == 0, outcome.err
+    for name in ("tomo_1abc_0", "tomo_2xyz_0"):
+        wanted = 2 * _voxels(located, name)  # 10 Å are two voxels of 5 Å
+        assert len(wanted)
+        for form, column, expected in (
+            ("relion4", "rlnTomoName", "TS_01.2"),
+            ("relion5", "rlnTomoName", "TS_01.2"),
+            ("warp", "rlnMicrographName", "TS_01.2.tomostar"),
+        ):
+            path = located / "p" / f"{name}_{form}.star"
+            np.testing.assert_allclose(read_star(path), wanted, atol=1e-3)
+            (table,) = starfile.read(path, always_dict=True).values()
+            table = pd.DataFrame([table]) if isinstance(table, dict) else table
+            assert set(table[column]) == {expected}
+    # A tomogram that is not binned: its own voxels are those of the tilt series.
+    outcome = run(*pick, "-o", "q", "--output-voxel-size", "10")
+    assert outcome.code == 0, outcome.err
+    np.testing.assert_allclose(
+        read_star(located / "q" / "tomo_1abc_0_relion4.star"), _voxels(located, "tomo_1abc_0"), atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), "tomo"),
+        (("--tomogram-name", "TS_01.2"), "TS_01.2"),
+        (("--tomogram-name", "TS_01.2", "--copick-run", "run7"), "run7"),
+    ],
+)
+def test_copick_calls_the_tomogram_by_the_same_name(
+    options: tuple[str, ...], expected: str, located: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[str] = []
+
+    class Double:
+        """Stands in for the project where the optional extra is not installed."""
+
+        def __init__(self, configuration: str) -> None: ...
+        def check_objects(self, names: list[str]) -> None: ...
+        def store(self, picks: Any, voxel_size: float, *, run: str, **others: str) -> None:
+            stored.append(run)
+
+    monkeypatch.setattr(copick, "CopickProject", Double)
+    outcome = run("pick_main", "-l", "located.tloc", "-o", "c", "--copick-config", "p.json", *options)
+    assert outcome.code == 0, outcome.err
+    assert stored == [expected] * 2
+
+
+def _voxels(folder: Path, reference: str) -> Any:
+    picks = pd.read_pickle(folder / "located.tloc")
+    number = picks.attrs["references"].index(f"{reference}.mrc")
+    return picks.loc[picks["predicted_class"] == number, ["X", "Y", "Z"]].to_numpy(dtype=float)
+
+
+def test_pick_refuses_another_tomogram_under_the_name_of_the_first(
+    located: Path, lab: Lab, tmp_path: Path, run: Run
+) -> None:
+    picks = read_picks(located / "located.tloc")
+    other = tmp_path / "other.mrc"
+    write_volume(other, np.zeros(tuple(2 * edge for edge in lab.shape), dtype=np.int8), 5.0)
+    picks.attrs["filepath"] = str(other)  # as where a file was replaced, or a relative name means another
+    write_picks(tmp_path / "moved.tloc", picks)
+    outcome = run("pick_main", "-l", tmp_path / "moved.tloc", "-o", "m")
+    assert outcome.code == 2
+    for words in (str(other), "84×92×116", "42×46×58", "--tomogram"):
+        assert words in outcome.err
+    assert not list((located / "m").iterdir())
+    outcome = run("pick_main", "-l", tmp_path / "moved.tloc", "-o", "m", "--tomogram", lab.tomogram)
+    assert outcome.code == 0, outcome.err
 
 
 def test_pick_writes_coordinates_for_all_or_the_named_references(located: Path, lab: Lab, run: Run) -> None:

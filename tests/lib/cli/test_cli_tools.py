@@ -12,7 +12,7 @@ import pytest
 
 from tomotwin_lib.formats.coordinates import read_coords
 from tomotwin_lib.formats.frames import read_reference_embedding, read_tomogram_embedding
-from tomotwin_lib.formats.volumes import read_volume
+from tomotwin_lib.formats.volumes import read_volume, write_volume
 
 # Fixtures of conftest.py, which tests cannot import by name.
 Lab = Any
@@ -42,7 +42,8 @@ def test_extractref_cuts_what_the_references_were_cut_from(lab: Lab, tmp_path: P
         "--out", tmp_path / "out", "--filename", "cut.mrc",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
-    assert "1 of 3 positions" in outcome.err and "row 2" in outcome.err
+    assert outcome.err.startswith("note: left out, too close to the border: 1 of 3 positions")
+    assert "row 2" in outcome.err and "2 references" in outcome.out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cut_0.mrc", "cut_1.mrc"]
     for number, name in enumerate(lab.centres):
         cut, reference = (
@@ -51,6 +52,75 @@ def test_extractref_cuts_what_the_references_were_cut_from(lab: Lab, tmp_path: P
         )
         np.testing.assert_array_equal(cut.data, reference.data)
         assert cut.voxel_size_in_angstrom == pytest.approx(10.0)
+
+
+def test_extractref_says_nothing_where_nothing_is_left_out(lab: Lab, tmp_path: Path, run: Run) -> None:
+    (tmp_path / "p.coords").write_text("20 20 20\n")
+    outcome = run(
+        "tools_main",
+        "extractref",
+        "--tomo",
+        lab.tomogram,
+        "--coords",
+        tmp_path / "p.coords",
+        "--out",
+        tmp_path,
+    )
+    assert (outcome.code, outcome.err) == (0, "")
+
+
+RELION5 = """\
+data_optics
+
+loop_
+_rlnOpticsGroup #1
+_rlnTomoTiltSeriesPixelSize #2
+1 {pixel}
+
+data_particles
+
+loop_
+_rlnOpticsGroup #1
+_rlnCenteredCoordinateXAngst #2
+_rlnCenteredCoordinateYAngst #3
+_rlnCenteredCoordinateZAngst #4
+_rlnTomoSizeX #5
+_rlnTomoSizeY #6
+_rlnTomoSizeZ #7
+"""
+# The tomogram has 58 × 46 × 42 voxels (x, y, z) of 10 Å, so 116 × 92 × 84 of 5 Å, with the centre at
+# (58, 46, 42). The reference at (20, 20, 20) is at (40, 40, 40) there: 18, 6 and 2 voxels of 5 Å before the
+# centre. That at (36, 24, 20) is at (72, 48, 40): 14 and 2 behind it, 2 before.
+FINE = RELION5.format(pixel=5) + "1 -90 -30 -10 116 92 84\n1 70 10 -10 116 92 84\n"
+
+
+def test_extractref_counts_in_the_voxels_that_the_file_tells(lab: Lab, tmp_path: Path, run: Run) -> None:
+    (tmp_path / "p.star").write_text(FINE)
+    common = ("tools_main", "extractref", "--coords", tmp_path / "p.star", "--size", "9")
+    outcome = run(*common, "--tomo", lab.tomogram, "--out", tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    (note,) = outcome.err.splitlines()
+    assert all(word in note for word in ("p.star", "5 Å", "tomo.mrc", "10 Å", "multiplied by 0.5"))
+    for number, name in enumerate(lab.centres):
+        cut = read_volume(tmp_path / "out" / f"reference_{number}.mrc").data
+        np.testing.assert_array_equal(cut, read_volume(lab.references / name).data[14:23, 14:23, 14:23])
+
+    # A header that does not tell leaves nothing to compare with.
+    write_volume(tmp_path / "unknown.mrc", np.zeros((100, 100, 100), dtype=np.float32), None)
+    outcome = run(*common, "--tomo", tmp_path / "unknown.mrc", "--out", tmp_path / "o")
+    assert outcome.code == 0 and "unknown.mrc does not tell the size" in outcome.err
+
+
+def test_coordinates_of_two_voxel_sizes_are_refused(lab: Lab, tmp_path: Path, run: Run) -> None:
+    text = RELION5.format(pixel="5\n2 10") + "1 -90 -30 -10 116 92 84\n2 70 10 -10 58 46 42\n"
+    (tmp_path / "p.star").write_text(text)
+    scale = ("scale_coordinates", "--tomotwin_pixel_size", "10", "--extraction_pixel_size", "5")
+    for command in (("extractref", "--tomo", lab.tomogram), scale):
+        outcome = run("tools_main", *command, "--coords", tmp_path / "p.star", "--out", tmp_path / "out")
+        assert outcome.code == 2 and "p.star" in outcome.err and "5 Å, 10 Å" in outcome.err
+    assert not list((tmp_path / "out").glob("*"))
+    outcome = run("main", "info", tmp_path / "p.star")
+    assert outcome.code == 0 and "5 Å, 10 Å" in outcome.out
 
 
 def test_masks_serve_the_embedding(lab: Lab, tmp_path: Path, run: Run) -> None:
@@ -62,6 +132,8 @@ def test_masks_serve_the_embedding(lab: Lab, tmp_path: Path, run: Run) -> None:
         outcome = run("main", "tools", "embedding_mask", way, "-i", lab.tomogram, "-o", folder, *options)
         assert outcome.code == 0, outcome.err
         assert "% masked out" in outcome.out
+        # TomoTwin's also writes mask.mrc, which the next tomogram's would replace.
+        assert [path.name for path in folder.iterdir()] == ["tomo_mask.mrc"]
         assert read_volume(folder / "tomo_mask.mrc").data.shape == lab.shape
         outcome = run(
             "embed_main", "tomogram", "-m", lab.model, "-v", lab.tomogram, "-o", folder, "-s", "6",
@@ -161,6 +233,20 @@ def test_scale_coordinates(tmp_path: Path, run: Run) -> None:
         outcome = run(*common, *sizes, *bad)
         assert outcome.code == 2 and outcome.err.startswith("error: ")
     assert (tmp_path / "p.coords").read_text() == "1 2 3\n10 20.5 30\n"
+
+
+def test_scale_coordinates_believes_the_file(tmp_path: Path, run: Run) -> None:
+    source, out = tmp_path / "p.star", tmp_path / "out.coords"
+    source.write_text(FINE)
+    common = ("tools_main", "scale_coordinates", "--coords", source, "--out", out)
+    outcome = run(*common, "--tomotwin_pixel_size", "10", "--extraction_pixel_size", "2.5")
+    assert outcome.code == 2 and not out.exists()
+    assert "p.star" in outcome.err and "Give --tomotwin_pixel_size 5" in outcome.err
+    # (40, 40, 40) and (72, 48, 40) voxels of 5 Å; 5.002 is 5, calibrated.
+    for told in ("5", "5.002"):
+        outcome = run(*common, "--tomotwin_pixel_size", told, "--extraction_pixel_size", "2.5")
+        assert outcome.code == 0, outcome.err
+        np.testing.assert_allclose(read_coords(out), [[80, 80, 80], [144, 96, 80]], rtol=1e-3)
 
 
 def test_info_is_the_same_under_both_names(lab: Lab, run: Run) -> None:

@@ -118,7 +118,7 @@ def test_relion31_keeps_the_voxel_size_in_its_optics(tmp_path: Path, picks: pd.D
 
 def test_relion4_as_written_by_hand(tmp_path: Path, picks: pd.DataFrame) -> None:
     path = tmp_path / "p.star"
-    write_relion4_star(path, picks, "TS_01.mrc")
+    write_relion4_star(path, picks, "TS_01")
     assert lines_of(path) == [
         "data_particles",
         "loop_",
@@ -137,7 +137,7 @@ def test_relion4_as_written_by_hand(tmp_path: Path, picks: pd.DataFrame) -> None
 def test_relion5_of_odd_and_even_sizes_as_written_by_hand(tmp_path: Path) -> None:
     path = tmp_path / "p.star"
     picks = pd.DataFrame({"X": [4.0, 9.0], "Y": [4.0, 0.0], "Z": [2.0, 3.5], "metric_best": [0.75, 0.5]})
-    write_relion5_star(path, picks, "TS_01.mrc", 10.0, (9, 8, 6))
+    write_relion5_star(path, picks, "TS_01", 10.0, (9, 8, 6))
     assert lines_of(path) == [
         "# coordinates count from (x, y, z) = (4.5, 4, 3) voxels of 10 Å",
         "data_particles",
@@ -160,7 +160,7 @@ def test_relion5_of_odd_and_even_sizes_as_written_by_hand(tmp_path: Path) -> Non
 def test_relion5_counts_from_another_centre_if_told(tmp_path: Path) -> None:
     path = tmp_path / "p.star"
     picks = pd.DataFrame({"X": [4.0, 5.0], "Y": [4.0, 5.0], "Z": [2.0, 3.0]})
-    write_relion5_star(path, picks, "t.mrc", 10.0, (9, 8, 6), centre=(4, 4, 2))
+    write_relion5_star(path, picks, "t", 10.0, (9, 8, 6), centre=(4, 4, 2))
     assert lines_of(path)[-2] == "t 0.000000 0.000000 0.000000 10.000000 9 8 6"
     np.testing.assert_allclose(read_star(path, centre=(4, 4, 2)), [[4, 4, 2], [5, 5, 3]])
 
@@ -173,17 +173,9 @@ def test_relion5_without_the_tomogram_cannot_be_read_back(tmp_path: Path) -> Non
         read_star(path)
 
 
-@pytest.mark.parametrize(
-    ("tomogram", "series"),
-    [
-        ("TS_01_10.00Apx.mrc", "TS_01.tomostar"),
-        ("TS_01.mrc", "TS_01.tomostar"),
-        ("a_12Apx.rec", "a.tomostar"),
-    ],
-)
-def test_warp_knows_the_tilt_series(tmp_path: Path, picks: pd.DataFrame, tomogram: str, series: str) -> None:
-    write_warp_star(tmp_path / "p.star", picks, tomogram, 10.0)
-    assert set(starfile.read(tmp_path / "p.star")["rlnMicrographName"]) == {series}
+def test_warp_knows_the_tilt_series(tmp_path: Path, picks: pd.DataFrame) -> None:
+    write_warp_star(tmp_path / "p.star", picks, "TS_01", 10.0)
+    assert set(starfile.read(tmp_path / "p.star")["rlnMicrographName"]) == {"TS_01.tomostar"}
     np.testing.assert_allclose(read_star(tmp_path / "p.star"), picks[["X", "Y", "Z"]])
 
 
@@ -197,3 +189,80 @@ def test_star_without_picks(tmp_path: Path, picks: pd.DataFrame) -> None:
 def test_missing_star(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_star(tmp_path / "missing")
+
+
+def star(*columns: str, rows: str, table: str = "particles") -> str:
+    """A table as RELION writes it."""
+    names = "".join(f"_{name} #{number}\n" for number, name in enumerate(columns, 1))
+    return f"data_{table}\n\nloop_\n{names}{rows}\n\n"
+
+
+PLACES = ("rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ")
+CENTRED = tuple(f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ")
+SIZES = ("rlnTomoSizeX", "rlnTomoSizeY", "rlnTomoSizeZ")
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [
+        (star(*PLACES, rows="1 2 3\n4 5 6"), []),
+        (star(*PLACES, "rlnMagnification", "rlnDetectorPixelSize", rows="1 2 3 20000 14"), [7.0]),
+        (star(*PLACES, "rlnMagnification", "rlnDetectorPixelSize", rows="1 2 3 0 14"), []),
+        (
+            star("rlnOpticsGroup", "rlnImagePixelSize", rows="1 10", table="optics")
+            + star(*PLACES, "rlnOpticsGroup", rows="1 2 3 1\n4 5 6 1"),
+            [10.0],
+        ),
+        (  # one table of optics, and particles that do not say which is theirs
+            star("rlnOpticsGroup", "rlnImagePixelSize", rows="1 10", table="optics")
+            + star(*PLACES, rows="1 2 3"),
+            [10.0],
+        ),
+        (  # RELION 4: boxes binned to 10 Å, coordinates in voxels of the tilt series all the same
+            star(
+                "rlnOpticsGroup", "rlnImagePixelSize", "rlnTomoTiltSeriesPixelSize",
+                rows="1 10 2.5", table="optics",
+            )
+            + star(*PLACES, "rlnOpticsGroup", rows="1 2 3 1"),
+            [2.5],
+        ),
+        (
+            star("rlnOpticsGroup", "rlnImagePixelSize", rows="1 10\n2 5\n3 7", table="optics")
+            + star(*PLACES, "rlnOpticsGroup", rows="1 2 3 2\n4 5 6 1"),
+            [5.0, 10.0],
+        ),
+    ],
+)  # fmt: skip
+def test_tells_the_voxel_size_where_the_file_does(tmp_path: Path, text: str, sizes: list[float]) -> None:
+    path = tmp_path / "p.star"
+    path.write_text(text)
+    read = read_star(path)
+    assert read.attrs == {"voxel_sizes_in_angstrom": sizes}
+    assert read.iloc[0].tolist() == [1, 2, 3]
+
+
+def test_relion5_finds_the_voxel_size_among_the_optics(tmp_path: Path) -> None:
+    # Half of 40 × 30 × 20 voxels of 5 Å is (20, 15, 10); 10 Å are two voxels.
+    path = tmp_path / "p.star"
+    optics = star("rlnOpticsGroup", "rlnTomoTiltSeriesPixelSize", rows="1 5", table="optics")
+    particles = star(*CENTRED, *SIZES, "rlnOpticsGroup", rows="10 -20 0 40 30 20 1\n0 0 5 40 30 20 1")
+    path.write_text(optics + particles)
+    read = read_star(path)
+    assert read.to_numpy().tolist() == [[22, 11, 10], [20, 15, 11]]
+    assert read.attrs["voxel_sizes_in_angstrom"] == [5.0]
+    path.write_text(optics.replace("1 5", "1 0") + particles)
+    with pytest.raises(InputError, match="rlnTomoTiltSeriesPixelSize is 0 Å"):
+        read_star(path)
+
+
+@pytest.mark.parametrize("voxel_size", [13.48, 1.35])
+def test_the_voxel_size_that_was_written_comes_back(
+    tmp_path: Path, picks: pd.DataFrame, voxel_size: float
+) -> None:
+    write_relion3_star(tmp_path / "3.star", picks, "t.mrc", voxel_size)
+    write_relion31_star(tmp_path / "31.star", picks, "t.mrc", voxel_size)
+    write_relion5_star(tmp_path / "5.star", picks, "t", voxel_size, (9, 8, 6))
+    write_warp_star(tmp_path / "w.star", picks[:1], "t", voxel_size)
+    for name in ("3", "31", "5", "w"):
+        read = read_star(tmp_path / f"{name}.star")
+        assert read.attrs["voxel_sizes_in_angstrom"] == pytest.approx([voxel_size])

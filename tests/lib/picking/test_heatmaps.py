@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import mrcfile
 import numpy as np
 import pytest
 
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.heatmaps import heatmap, tomogram_shape
+from tomotwin_lib.formats.volumes import read_volume, write_volume
+from tomotwin_lib.heatmaps import check_heatmap_files, heatmap, tomogram_shape, write_heatmap
 from tomotwin_lib.products import FloatArray, Grid, IntArray, SimilarityMap
 
 
@@ -92,3 +95,21 @@ def test_what_is_not_there() -> None:
     similarity.values[:] = np.nan
     with pytest.raises(InputError, match="no value"):
         heatmap(similarity, 0)
+
+
+def test_only_heatmaps_may_be_replaced(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
+    ours, gone = tmp_path / "a.mrc", tmp_path / "b.mrc"
+    write_heatmap(ours, values, 10.0)
+    np.testing.assert_array_equal(read_volume(ours).data, values)
+    with mrcfile.open(ours) as mrc:  # what other programs see
+        assert "heatmap" in " ".join(mrc.get_labels())
+    check_heatmap_files([ours, gone])
+    # The same voxels without the label, what is no volume at all, and a folder: none of them is a heatmap.
+    write_volume(tmp_path / "volume.mrc", values, 10.0)
+    (tmp_path / "text.mrc").write_text("notes")
+    (tmp_path / "folder.mrc").mkdir()
+    for name in ("volume.mrc", "text.mrc", "folder.mrc"):
+        with pytest.raises(InputError, match="would overwrite it") as caught:
+            check_heatmap_files([ours, tmp_path / name])
+        assert caught.value.source == str(tmp_path / name) and "-o" in caught.value.remedy
