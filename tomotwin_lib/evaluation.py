@@ -13,11 +13,16 @@ import pandas as pd
 from tomotwin_lib.boxes import box_size_of, class_of_reference
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import atomic_path, write_json
+from tomotwin_lib.limits import limits_of_references
 from tomotwin_lib.matching import Counts, Matching, best_thresholds
-from tomotwin_lib.picking import keep_picks
+from tomotwin_lib.picking import Thresholds, keep_within
+
+#: What :func:`evaluate_with_limits` adds to a table of scores.
+LIMIT_COLUMNS = ["MIN_METRIC", "MIN_SIZE", "MAX_SIZE", "LIMITS_OF"]
 
 _SHARES = [
     "F1", "Recall", "Precision", "TrueNegativeRate", "TruePositiveRate", "BalancedAccuracy", "O_METRIC",
+    "MIN_METRIC",
 ]  # fmt: skip
 
 
@@ -119,19 +124,54 @@ def best_case_picks(picks: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     -------
     A frame with the columns and attributes of ``picks``; picks of references without scores are left out.
     """
-    references = picks.attrs["references"]
-    kept = [
-        keep_picks(
-            picks[picks["predicted_class"] == references.index(row["reference"])],
-            minimum_metric=row["O_METRIC"],
-            minimum_size=row["O_MIN_SIZE"],
-            maximum_size=row["O_MAX_SIZE"],
-        )
+    limits = {
+        row["reference"]: Thresholds(row["O_METRIC"], row["O_MIN_SIZE"], row["O_MAX_SIZE"])
         for row in scores.to_dict("records")
-    ]
-    chosen = pd.concat(kept, ignore_index=True)
-    chosen.attrs = dict(picks.attrs)
-    return chosen
+    }
+    return keep_within(picks, limits)
+
+
+def evaluate_with_limits(
+    picks: pd.DataFrame,
+    truth: pd.DataFrame,
+    box_sizes: int | Mapping[str, int],
+    limits: Mapping[str, Thresholds],
+    *,
+    fbeta: float = 1.0,
+    source: str | Path = "limits",
+) -> pd.DataFrame:
+    """Score the picks within limits that were chosen elsewhere: what to expect where the truth is not known.
+
+    Parameters
+    ----------
+    picks, truth, box_sizes, fbeta : as for :func:`evaluate_positions`.
+    limits : what :func:`~tomotwin_lib.limits.read_limits` read from the scores of another tomogram. Each
+        reference gets its own or those of its class
+        (:func:`~tomotwin_lib.limits.limits_of_references`).
+    source : the file of the limits, for complaints.
+
+    Returns
+    -------
+    The columns and attributes of :func:`evaluate_positions`, then MIN_METRIC, MIN_SIZE, MAX_SIZE (0: no
+    limit) and LIMITS_OF, which says in words whose limits they are.
+
+    Raises
+    ------
+    InputError
+        As :func:`evaluate_positions` does, and if there are no limits for a reference whose class is in the
+        truth; the others need none.
+    """
+    classes = sorted(set(truth["class"]))
+    scored = [name for name in picks.attrs.get("references", []) if class_of_reference(name, classes)]
+    found = limits_of_references(scored, limits, source)
+    kept = keep_within(picks, {reference: own.thresholds for reference, own in found.items()})
+    scores = evaluate_positions(kept, truth, box_sizes, fbeta=fbeta)
+    used = [found[reference] for reference in scores["reference"]]
+    scores["MIN_METRIC"] = [own.thresholds.minimum_metric for own in used]
+    scores["MIN_SIZE"] = [own.thresholds.minimum_size for own in used]
+    scores["MAX_SIZE"] = [own.thresholds.maximum_size for own in used]
+    scores["LIMITS_OF"] = [own.origin for own in used]
+    return scores
 
 
 def mean_f1(scores: pd.DataFrame) -> float:
@@ -153,36 +193,69 @@ def score_table(scores: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def write_evaluation(folder: str | Path, scores: pd.DataFrame, optimised: bool = True) -> tuple[Path, Path]:
+def write_evaluation(
+    folder: str | Path,
+    scores: pd.DataFrame,
+    optimised: bool = True,
+    *,
+    beside: Mapping[str, pd.DataFrame] | None = None,
+) -> tuple[Path, Path]:
     """Write the scores as a table and as JSON, ``{reference: {column: value}}``.
+
+    Parameters
+    ----------
+    folder : where to write.
+    scores : the scores.
+    optimised : whether they are a best case.
+    beside : see :func:`write_scores`.
 
     Returns
     -------
-    The two files: ``evaluation_optim.txt`` and ``evaluation_optim_dict.json``, as TomoTwin names them, or
-    ``evaluation.txt`` and ``evaluation_dict.json`` where the thresholds were not ``optimised``.
+    The two files: ``evaluation_optim.txt`` and ``evaluation_optim_dict.json``, as TomoTwin names them,
+    ``evaluation_limits…`` where the scores are those of :func:`evaluate_with_limits`, or ``evaluation.txt``
+    and ``evaluation_dict.json`` for all picks.
 
     Raises
     ------
     InputError
         If the folder cannot be written.
     """
-    return write_scores(folder, "evaluation_optim" if optimised else "evaluation", scores)
+    limited = set(LIMIT_COLUMNS) <= set(scores.columns)
+    kind = "_limits" if limited else "_optim" if optimised else ""
+    return write_scores(folder, f"evaluation{kind}", scores, beside)
 
 
-def write_scores(folder: str | Path, stem: str, scores: pd.DataFrame) -> tuple[Path, Path]:
+def write_scores(
+    folder: str | Path, stem: str, scores: pd.DataFrame, beside: Mapping[str, pd.DataFrame] | None = None
+) -> tuple[Path, Path]:
     """Write any table of scores by reference, as ``<stem>.txt`` and ``<stem>_dict.json``; returns the two.
 
+    Parameters
+    ----------
+    folder, stem : where to write, and the files' name.
+    scores : columns reference and class, and whatever was scored.
+    beside : further scores of the same references by what they are, such as "as located". In the text they
+        follow below; in the JSON as AS_LOCATED_F1 and so on, behind the keys that TomoTwin's readers know.
+
     Raises
     ------
     InputError
         If the folder cannot be written.
     """
+    text, columns = score_table(scores), _columns(scores)
+    for name, others in (beside or {}).items():
+        text += f"\n\n{name}:\n{score_table(others)}"
+        columns = columns.join(_columns(others).add_prefix(f"{name.upper().replace(' ', '_')}_"))
     table, dictionary = Path(folder) / f"{stem}.txt", Path(folder) / f"{stem}_dict.json"
     with atomic_path(table) as path:
-        path.write_text(score_table(scores) + "\n", encoding="utf-8")
-    columns = scores.set_index("reference").drop(columns="class")
+        path.write_text(text + "\n", encoding="utf-8")
     write_json(dictionary, columns.to_dict(orient="index"), indent=1)
     return table, dictionary
+
+
+def _columns(scores: pd.DataFrame) -> pd.DataFrame:
+    """What was scored, by reference."""
+    return scores.set_index("reference").drop(columns="class")
 
 
 def _scores(counts: Counts, fbeta: float) -> dict[str, float | int]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from tomotwin_lib.boxes import cube_iou, farthest_overlap
-from tomotwin_lib.picking import above
+from tomotwin_lib.picking import Thresholds, above
 from tomotwin_lib.products import FloatArray, IntArray
 
 BoolArray = npt.NDArray[np.bool_]
@@ -39,15 +39,6 @@ class Counts:
         """Weighted harmonic mean of precision and recall, where recall weighs ``beta`` times as much."""
         weighted = beta**2 * self.precision + self.recall
         return (1 + beta**2) * self.precision * self.recall / weighted if weighted else 0.0
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Limits that picks lie strictly between; a ``maximum_size`` of 0 is no limit."""
-
-    minimum_metric: float
-    minimum_size: int
-    maximum_size: int
 
 
 class Matching:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from tomotwin_lib.products import FloatArray
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Limits that picks lie strictly between; a ``maximum_size`` of 0 is no limit."""
+
+    minimum_metric: float
+    minimum_size: int
+    maximum_size: int
 
 
 def keep_picks(
@@ -40,6 +52,33 @@ def keep_picks(
     if maximum_size:
         kept &= size < maximum_size
     return picks[kept].reset_index(drop=True)
+
+
+def keep_within(picks: pd.DataFrame, limits: Mapping[str, Thresholds]) -> pd.DataFrame:
+    """The picks within limits of their own reference.
+
+    Parameters
+    ----------
+    picks : columns metric_best, size and predicted_class; the attribute ``references`` names the references.
+    limits : by the reference's name; picks of references that it does not name are left out.
+
+    Returns
+    -------
+    A frame with the same columns and attributes, reference after reference in the order of ``limits``.
+    """
+    references = np.asarray(picks.attrs["references"], dtype=object)
+    kept = [
+        keep_picks(
+            picks[picks["predicted_class"].isin(np.flatnonzero(references == name))],
+            minimum_metric=own.minimum_metric,
+            minimum_size=own.minimum_size,
+            maximum_size=own.maximum_size,
+        )
+        for name, own in limits.items()
+    ]
+    chosen = pd.concat(kept, ignore_index=True) if kept else picks.iloc[:0].copy()
+    chosen.attrs = dict(picks.attrs)
+    return chosen
 
 
 def above(metric: FloatArray, limit: float) -> npt.NDArray[np.bool_]:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tomotwin_lib.cli.limits import add_limits, print_limits
 from tomotwin_lib.cli.output import number, print_table, report_paths, say, warn
 from tomotwin_lib.cli.parsing import add_box_sizes
 from tomotwin_lib.files import ensure_writable_folder
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 SUMMARY = "Score picks against particles whose positions are known."
 _SHARES = ("F1", "Recall", "Precision", "TrueNegativeRate", "TruePositiveRate", "BalancedAccuracy")
 _SHORT = {"TruePositiveRate": "TPR", "TrueNegativeRate": "TNR", "BalancedAccuracy": "Accuracy"}
+_TITLES = {
+    "within limits": "Within the limits of another tomogram",
+    "best case": "Best case: limits chosen on these very data",
+    "as located": "All picks as located, without limits",
+}
 _COUNTS = ("TP", "FP", "FN", "O_MIN_SIZE", "O_MAX_SIZE")
 
 
@@ -27,8 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="located picks against ground truth positions",
         description="Score the picks of each reference against the particles of its class: found is a "
         "particle whose box a pick's box overlaps with an intersection over union above 0.6. Writes "
-        "evaluation.txt and evaluation_dict.json, with --optim evaluation_optim.txt and "
-        "evaluation_optim_dict.json.",
+        "evaluation.txt and evaluation_dict.json; with --optim evaluation_optim.txt and "
+        "evaluation_optim_dict.json; with --limits evaluation_limits.txt and evaluation_limits_dict.json. "
+        "Beside the best case stand the scores of all picks as located, beside those within limits both.",
     )
     positions.add_argument(
         "-p", "--positions", required=True, metavar="TXT",
@@ -44,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="choose, for each reference, the limits of similarity and size that score best on these very "
         "data: a best case",
     )  # fmt: skip
+    add_limits(positions, "score the picks within")
     positions.add_argument(
         "--stepsize_optim_similarity", type=float, default=0.05, metavar="STEP",
         help="distance of the limits of similarity that --optim tries",
@@ -51,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     positions.add_argument(
         "-o", "--output", metavar="FOLDER", help="folder for the results (default: that of the .tloc)"
     )
-    positions.add_argument("--png", action="store_true", help="also draw the scores: evaluation[_optim].png")
+    positions.add_argument("--png", action="store_true", help="also draw the scores: a .png beside each .txt")
     positions.set_defaults(run=run)
     _add_subvolumes(modes)
 
@@ -83,29 +91,53 @@ def run(args: argparse.Namespace) -> None:
     folder = Path(args.output) if args.output is not None else Path(args.locate).parent
     if args.output is not None or folder.is_dir():
         ensure_writable_folder(folder)
-    from tomotwin_lib.evaluation import evaluate_positions, write_evaluation
+    from tomotwin_lib.evaluation import evaluate_positions, evaluate_with_limits, write_evaluation
     from tomotwin_lib.formats.frames import read_picks
     from tomotwin_lib.formats.ground_truth import read_box_sizes, read_particle_positions
+    from tomotwin_lib.limits import read_limits
 
+    limits = None if args.limits is None else read_limits(args.limits)
     box_sizes = read_box_sizes(args.size)
     truth = read_particle_positions(args.positions)
     picks = read_picks(args.locate)
-    scores = evaluate_positions(
-        picks,
-        truth,
-        box_sizes,
-        fbeta=args.fbeta,
-        optimise=args.optim,
-        step=args.stepsize_optim_similarity,
+    # With limits from elsewhere first, because these are what can be expected; what flatters comes behind.
+    results: dict[str, pd.DataFrame] = {}
+    if limits is not None:
+        results["within limits"] = evaluate_with_limits(
+            picks, truth, box_sizes, limits, fbeta=args.fbeta, source=args.limits
+        )
+    if args.optim or limits is not None:
+        results["best case"] = evaluate_positions(
+            picks,
+            truth,
+            box_sizes,
+            fbeta=args.fbeta,
+            optimise=True,
+            step=args.stepsize_optim_similarity,
+        )
+    results["as located"] = evaluate_positions(
+        picks, truth, box_sizes, fbeta=args.fbeta, step=args.stepsize_optim_similarity
     )
-    outputs = [*write_evaluation(folder, scores, optimised=args.optim)]
-    title = "Best case: limits chosen on these very data" if args.optim else "Scores"
-    if args.png:
-        from tomotwin_lib.figures import save_figure, score_bars
+    outputs: list[Path] = []
+    names = list(results)
+    for place, name in enumerate(names):
+        if name in _wanted(args):
+            beside = {other: results[other] for other in names[place + 1 :]}
+            outputs += write_evaluation(folder, results[name], optimised=name == "best case", beside=beside)
+            if args.png:
+                from tomotwin_lib.figures import save_figure, score_bars
 
-        outputs.append(save_figure(outputs[0].with_suffix(".png"), score_bars(scores, title)))
-    _print_scores(title, scores)
+                figure = score_bars(results[name], _TITLES[name])
+                outputs.append(save_figure(outputs[-2].with_suffix(".png"), figure))
+    for name, scores in results.items():
+        _print_scores(_TITLES[name], scores, notes=name == names[-1])
     report_paths(outputs)
+
+
+def _wanted(args: argparse.Namespace) -> list[str]:
+    """The results that get files of their own; the others stand beside them."""
+    wanted = [name for name, asked in (("within limits", args.limits), ("best case", args.optim)) if asked]
+    return wanted or ["as located"]
 
 
 def run_subvolumes(args: argparse.Namespace) -> None:
@@ -143,9 +175,15 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
-def _print_scores(title: str, scores: pd.DataFrame) -> None:
-    """The table, a row with the means, and what was left out."""
-    columns = [column for column in scores.columns if column not in ("reference", "class")]
+def _print_scores(title: str, scores: pd.DataFrame, notes: bool = True) -> None:
+    """The table, a row with the means, where they come from limits these, and what was left out."""
+    from tomotwin_lib.evaluation import LIMIT_COLUMNS
+
+    if "LIMITS_OF" in scores:
+        columns_of_limits = scores[["reference", *LIMIT_COLUMNS]]
+        print_limits(columns_of_limits.itertuples(index=False, name=None))
+    left_out = ("reference", "class", *LIMIT_COLUMNS)
+    columns = [column for column in scores.columns if column not in left_out]
     header = ("reference", "class", *(_SHORT.get(column, column) for column in columns))
     rows = [
         (str(row["reference"]), str(row["class"]), *(_cell(column, row[column]) for column in columns))
@@ -153,6 +191,8 @@ def _print_scores(title: str, scores: pd.DataFrame) -> None:
     ]
     means = ("mean", "", *(number(float(scores[name].mean())) if name in _SHARES else "" for name in columns))
     print_table(title, header, rows, means)
+    if not notes:
+        return
     if missing := scores.attrs.get("without_truth"):
         warn(f"not scored, the ground truth holds nothing of their class: {', '.join(missing)}")
     if missing := scores.attrs.get("without_reference"):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tomotwin_lib.cli.limits import add_limits, print_limits
 from tomotwin_lib.cli.output import file_stems, print_table, report_paths, warn
 from tomotwin_lib.cli.tomogram import find_tomogram, tomogram_name
 from tomotwin_lib.errors import InputError
@@ -26,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.description = (
         f"{SUMMARY} For each reference <reference>.coords (X Y Z in voxels) and <reference>_relion3.star, or "
-        "what --formats names. Limits are exclusive; `tomotwin evaluate positions --optim` and pictures help "
-        "to choose them."
+        "what --formats names. Limits are exclusive; pictures help to choose them, and --limits takes those "
+        "that scored best on a tomogram whose particles are known."
     )
     parser.add_argument("-l", "--locate_results", required=True, metavar="TLOC", help="located.tloc")
     parser.add_argument(
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="keep picks whose region is smaller than S voxels of the map (0: no limit, as in evaluate)",
     )
+    add_limits(parser, "keep picks within")
     parser.add_argument(
         "--tomogram", metavar="MRC",
         help="for its voxel size, its shape and the picture; refused if it cannot be the one of the picks "
@@ -106,12 +108,16 @@ def run(args: argparse.Namespace) -> None:
     _check_limits("--minsize", args.minsize, "--maxsize", args.maxsize or None)  # 0 is no limit
     from tomotwin_lib.exporting import check_formats, export_picks
     from tomotwin_lib.formats.frames import read_picks
-    from tomotwin_lib.picking import keep_picks
+    from tomotwin_lib.limits import limits_of_references, read_limits
+    from tomotwin_lib.picking import keep_picks, keep_within
     from tomotwin_lib.tomogram_shapes import check_tomogram_of_picks
 
+    limits = None if args.limits is None else read_limits(args.limits)
     picks = read_picks(args.locate_results)
     references = picks.attrs["references"]
     targets = _targets(references, args.target)
+    wanted = [references[index] for index in targets]
+    found = {} if limits is None else limits_of_references(wanted, limits, args.limits)
     tomogram = find_tomogram(picks.attrs, args.tomogram)
     if tomogram is not None:
         check_tomogram_of_picks(tomogram, picks, "Give the tomogram of these picks with --tomogram")
@@ -122,10 +128,13 @@ def run(args: argparse.Namespace) -> None:
     destination = _destination(args, tomogram, picks)
     formats = list(dict.fromkeys(args.formats))
     check_formats(formats, destination, "--formats", "--output-voxel-size")
-    project = _copick_project(args, [references[index] for index in targets], destination)
+    project = _copick_project(args, wanted, destination)
 
     picks = picks[picks["predicted_class"].isin(targets)]
-    kept = keep_picks(picks, args.minmetric, args.maxmetric, args.minsize, args.maxsize)
+    within = (
+        picks if limits is None else keep_within(picks, {name: own.thresholds for name, own in found.items()})
+    )
+    kept = keep_picks(within, args.minmetric, args.maxmetric, args.minsize, args.maxsize)
     stems = file_stems(references)
     outputs, rows = [], []
     for index in targets:
@@ -147,6 +156,17 @@ def run(args: argparse.Namespace) -> None:
     if not len(kept) and len(picks):
         best, largest = picks["metric_best"].max(), picks["size"].max()
         warn(f"these limits leave no pick; the best similarity is {best:.3f}, the largest size {largest}")
+    if limits is not None:
+        print_limits(
+            (
+                name,
+                own.thresholds.minimum_metric,
+                own.thresholds.minimum_size,
+                own.thresholds.maximum_size,
+                own.origin,
+            )
+            for name, own in found.items()
+        )
     print_table("Picks", ("reference", "kept", "located"), rows, ("all", f"{len(kept):,}", f"{len(picks):,}"))
     report_paths(outputs)
 
