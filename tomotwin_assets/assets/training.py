@@ -131,6 +131,12 @@ def _train(
         overwrite=True,
         progress=show_bars(),
     )
+    if not (unfinished / f"{config.keep}.pth").is_file():
+        raise InputError(
+            "keep",
+            f"it is {config.keep}, and no epoch of {model} had such a score that is a number",
+            'Set keep to "final", or correct the configuration',
+        )
     replace_folder(unfinished, folder)
     last, best = result.history.iloc[-1], result.history["valid_f1"].max()
     return folder / f"{config.keep}.pth", {

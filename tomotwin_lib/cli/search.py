@@ -21,8 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-v", "--volpath", required=True, metavar="FOLDER", help="training subvolumes, as of train"
     )
     parser.add_argument(
-        "--validvolumes", required=True, metavar="FOLDER", help="validation subvolumes, likewise"
-    )
+        "--validvolumes", metavar="FOLDER",
+        help="validation subvolumes, likewise (default: a fifth of each class of the training subvolumes, "
+        "the same in all trials)",
+    )  # fmt: skip
     parser.add_argument(
         "-p", "--pdbpath", metavar="FOLDER", help="densities that subvolumes are compared with, as of train"
     )
@@ -83,6 +85,7 @@ def run(args: argparse.Namespace) -> None:
         seed=args.seed,
         progress=args.progress,
         on_trial=_tell,
+        on_note=warn,
     )
     parameters = [name for name in result.trials.columns if name not in COLUMNS]
     print_table(

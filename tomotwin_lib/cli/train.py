@@ -19,8 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "code) in the file name",
     )  # fmt: skip
     parser.add_argument(
-        "--validvolumes", required=True, metavar="FOLDER", help="validation subvolumes, likewise"
-    )
+        "--validvolumes", metavar="FOLDER",
+        help="validation subvolumes, likewise (default: a fifth of each class of the training subvolumes, "
+        "which are not trained on then)",
+    )  # fmt: skip
     parser.add_argument(
         "-p", "--pdbpath", metavar="FOLDER",
         help="densities that subvolumes are compared with: MRC cubes of at most 37 voxels, protein bright, "
@@ -45,7 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="negatives for each anchor in a batch, chosen at random (default: all subvolumes of other "
         "classes in the batch)",
     )  # fmt: skip
-    parser.add_argument("--checkpoint", metavar="PTH", help="go on from the latest.pth of an interrupted run")
+    parser.add_argument(
+        "--checkpoint", metavar="PTH",
+        help="go on from the latest.pth of an interrupted run, of TomoTwin too; --epochs counts from the "
+        "beginning of that run",
+    )  # fmt: skip
     parser.add_argument(
         "-d", "--distance", type=str.upper, metavar="NAME",
         help="COSINE, EUCLIDEAN, GEODESIC or SNR (default: what the configuration says, else COSINE)",
@@ -57,7 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace an earlier training in the folder for checkpoints"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of weights, batches and augmentation")
+    parser.add_argument(
+        "--seed", type=int, metavar="N",
+        help="of weights, batches, augmentation and what is set aside for validation (default: 0, or with "
+        "--checkpoint that of its run)",
+    )  # fmt: skip
     parser.add_argument(
         "--max-minutes", type=float, metavar="MINUTES", help="stop after so much time (default: no limit)"
     )
@@ -102,6 +112,7 @@ def run(args: argparse.Namespace) -> None:
         save_after_improvement=args.save_after_improvement,
         overwrite=args.overwrite,
         progress=args.progress,
+        on_note=warn,
     )
     history = result.history
     if len(history):
@@ -111,7 +122,8 @@ def run(args: argparse.Namespace) -> None:
             f"highest validation F1 {history['valid_f1'].max():.4f}"
         )
     extras = sorted(result.folder.glob("best_model_*.pth")) if args.save_after_improvement else []
+    best = [path for path in (result.best_loss, result.best_f1) if path is not None]
     report_paths(
-        [result.best_loss, result.best_f1, result.final, *extras]
+        [*best, result.final, *extras]
         + [result.folder / name for name in ("latest.pth", "history.csv", "training_curve.png")]
     )

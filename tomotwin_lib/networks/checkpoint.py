@@ -90,8 +90,12 @@ def load_network(path: str | Path, device: str | torch.device = "auto") -> Loade
     return LoadedNetwork(network, configuration, path, md5_of_file(path))
 
 
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
+def load_checkpoint(path: str | Path, *, lazily: bool = False) -> dict[str, Any]:
     """Read a checkpoint into memory without executing what its pickle asks for.
+
+    Parameters
+    ----------
+    lazily : leave the tensors in the file until they are used, for a look at the other entries.
 
     Raises
     ------
@@ -106,7 +110,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(path, "the file is no PyTorch checkpoint, or a truncated one", remedy)
     try:
         with torch.serialization.safe_globals(_ALLOWED):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise InputError(path, f"the checkpoint is not read: {_reason(error)}", remedy) from error
     missing = [key for key in _REQUIRED if not isinstance(checkpoint, Mapping) or key not in checkpoint]

@@ -23,7 +23,10 @@ class Epoch:
 
 
 class History:
-    """The epochs of a run, kept in ``history.csv`` so that a resumed run carries on with them."""
+    """The epochs of a run, kept in ``history.csv`` so that a resumed run carries on with them.
+
+    The first is not epoch 0 where a run goes on from a checkpoint without a history.
+    """
 
     def __init__(self, path: Path, epochs: list[Epoch] | None = None) -> None:
         self.path = path
@@ -32,6 +35,10 @@ class History:
     def append(self, epoch: Epoch) -> None:
         """Add an epoch and write the file."""
         self.epochs.append(epoch)
+        self.write()
+
+    def write(self) -> None:
+        """Write the file."""
         with atomic_path(self.path) as temporary:
             self.frame().to_csv(temporary, index=False)
 

@@ -10,6 +10,7 @@ from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.ground_truth import label_from_name
 from tomotwin_lib.formats.volumes import find_volumes
 from tomotwin_lib.training.settings import TrainSettings
+from tomotwin_lib.training.split import validated_classes
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Roles:
 def assign_roles(
     settings: TrainSettings,
     volumes: str | Path,
-    validation: str | Path,
+    validation: str | Path | None,
     densities: str | Path | None = None,
 ) -> Roles:
     """Read the classes off the names of the files and say what each is for.
@@ -54,7 +55,8 @@ def assign_roles(
     Parameters
     ----------
     settings : names the classes that are negatives only.
-    volumes, validation : folders of subvolumes.
+    volumes, validation : folders of subvolumes. Without the second, some of the first validate
+        (:mod:`~.training.split`).
     densities : folder of densities that are to be the anchors; the subvolumes are where ``None``.
 
     Raises
@@ -62,8 +64,8 @@ def assign_roles(
     InputError
         If a folder holds no volume or a name tells no class; all subvolumes are of one class; a class to
         validate with or in ``only_negative_labels`` is not among them; there are fewer than two classes
-        with a density; no class is left to be an anchor, in training or in validation; or
-        ``num_classes`` is too small.
+        with a density; no class is left to be an anchor, in training or in validation; there are too few
+        subvolumes to validate with some of them; or ``num_classes`` is too small.
     """
     classes = labels_in(volumes)
     if len(classes) < 2:
@@ -76,8 +78,8 @@ def assign_roles(
             f"it is {settings.num_classes}, and {volumes} holds {len(classes)} classes",
             "Leave it out: the classes are counted",
         )
-    valid = labels_in(validation)
-    if strangers := _without(valid, classes):
+    valid = validated_classes(volumes) if validation is None else labels_in(validation)
+    if validation is not None and (strangers := _without(valid, classes)):
         raise InputError(
             validation,
             f"no training subvolumes of {', '.join(strangers)}",
@@ -100,11 +102,12 @@ def assign_roles(
             "Give densities of at least two classes of the subvolumes, with the labels in the file names",
         )
     anchors = _without(shared, negative)
-    for folder, labels in ((volumes, classes), (validation, valid)):
+    several = "" if validation is not None else " with more than one subvolume"
+    for folder, which, labels in ((volumes, "", classes), (validation or volumes, several, valid)):
         if not set(anchors) & set(labels):
             raise InputError(
                 folder,
-                f"all its classes are negatives only ({', '.join(labels)})",
+                f"all its classes{which} are negatives only ({', '.join(labels)})",
                 "Take one out of only_negative_labels, or give densities of one",
             )
     return Roles(

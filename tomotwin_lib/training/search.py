@@ -29,6 +29,7 @@ from tomotwin_lib.training.roles import assign_roles
 from tomotwin_lib.training.search_report import optimisation_history, trials_table
 from tomotwin_lib.training.search_space import SearchSpace
 from tomotwin_lib.training.settings import TrainSettings
+from tomotwin_lib.training.split import split_by_class
 from tomotwin_lib.training.trainer import TrainingResult, train
 from tomotwin_lib.training.training_run import StopTraining
 
@@ -54,7 +55,7 @@ class SearchResult:
 def search(
     space: SearchSpace,
     volumes: str | Path,
-    validation: str | Path,
+    validation: str | Path | None,
     output: str | Path,
     *,
     name: str,
@@ -65,6 +66,7 @@ def search(
     seed: int = 0,
     progress: bool = True,
     on_trial: Callable[[FrozenTrial], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> SearchResult:
     """Train one network after the other, each with values that the earlier ones recommend.
 
@@ -76,11 +78,13 @@ def search(
     Parameters
     ----------
     space : configuration with open values, and settings of the study.
-    volumes, validation, densities, device, seed, progress : as of :func:`~.trainer.train`.
+    volumes, validation, densities, device, seed, progress : as of :func:`~.trainer.train`. What is set aside
+        for validation without a folder is the same in all trials.
     name : of the study, and of its folder.
     trials : number of trials in total, those of earlier calls included.
     epochs : of each trial; what the configuration says where ``None``, else 10.
     on_trial : called with each trial that has ended.
+    on_note : called before the first trial with what is set aside for validation, if anything is.
 
     Raises
     ------
@@ -99,6 +103,8 @@ def search(
     for special, configuration in space.examples():
         settings = TrainSettings.from_configuration(configuration, f"{space.source} with {special}")
         assign_roles(settings, volumes, validation, densities)
+    if validation is None and on_note is not None:
+        on_note(split_by_class(volumes, seed).note())
     folder = Path(output) / name
     with locked(ensure_writable_folder(folder) / ".lock", "another search works on this study"):
         conditions = {
@@ -107,6 +113,7 @@ def search(
             "epochs": epochs,
             "seed": seed,
             "densities": densities is not None,
+            "set_aside": validation is None,
         }
         training = partial(
             train,
@@ -168,6 +175,8 @@ def _open_study(space: SearchSpace, folder: Path, conditions: dict[str, Any]) ->
     begun = study.user_attrs.get(_CONDITIONS)
     if begun is None and not study.get_trials(deepcopy=False):
         study.set_user_attr(_CONDITIONS, begun := wanted)
+    if begun is not None:  # earlier versions always had a folder to validate with
+        begun = {"set_aside": False, **begun}
     if begun != wanted:
         differing = [key for key in wanted if begun is None or begun.get(key) != wanted[key]]
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ class LabelledSubvolumes(Dataset[tuple[torch.Tensor, int]]):
     Parameters
     ----------
     folder : searched for volumes.
+    paths : those of its volumes that are used; all where ``None``.
     window_size : edge that every subvolume must have, in voxels.
     classes : the labels in the order of their numbers; those found in the folder where ``None``.
     progress : show a progress bar while the files are read.
@@ -41,9 +43,10 @@ class LabelledSubvolumes(Dataset[tuple[torch.Tensor, int]]):
         window_size: int,
         classes: list[str] | None = None,
         *,
+        paths: Sequence[Path] | None = None,
         progress: bool = True,
     ) -> None:
-        self.paths = find_volumes([folder])
+        self.paths = find_volumes([folder] if paths is None else paths)
         self.window_size = window_size
         labels = [label_from_name(path.name) for path in self.paths]
         self.classes = sorted(set(labels)) if classes is None else classes

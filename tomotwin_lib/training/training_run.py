@@ -18,7 +18,7 @@ from tqdm import tqdm
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.figures import save_figure, training_curve
 from tomotwin_lib.networks.base import EmbeddingNetwork
-from tomotwin_lib.networks.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from tomotwin_lib.networks.checkpoint import load_weights, save_checkpoint
 from tomotwin_lib.networks.registry import build_network
 from tomotwin_lib.training.augmentation import (
     augment,
@@ -31,8 +31,12 @@ from tomotwin_lib.training.batches import ClassBalancedBatches
 from tomotwin_lib.training.densities import Densities
 from tomotwin_lib.training.history import Epoch, History
 from tomotwin_lib.training.losses import MetricLoss
+from tomotwin_lib.training.optimizer import build_optimizer, load_state, split_state, take_over
+from tomotwin_lib.training.resuming import Resumption
 from tomotwin_lib.training.roles import Roles
+from tomotwin_lib.training.run_folder import best_beside, claim, lies_in
 from tomotwin_lib.training.settings import TrainSettings
+from tomotwin_lib.training.split import split_by_class
 from tomotwin_lib.training.subvolumes import LabelledSubvolumes
 from tomotwin_lib.training.validation import validate
 
@@ -48,10 +52,13 @@ class StopTraining(Exception):
 
 @dataclass(frozen=True)
 class Folders:
-    """What a run reads, and where it writes."""
+    """What a run reads, and where it writes.
+
+    Without a folder to validate with, some of ``volumes`` are set aside (:mod:`~.training.split`).
+    """
 
     volumes: Path
-    validation: Path
+    validation: Path | None
     densities: Path | None
     output: Path
 
@@ -78,13 +85,18 @@ class TrainingRun:
         network = build_network(self.configuration)
         window, classes = network.window_size, list(roles.classes)
         self.densities = Densities(folders.densities, window, classes) if folders.densities else None
-        self.training = LabelledSubvolumes(folders.volumes, window, classes, progress=progress)
-        self.validation = LabelledSubvolumes(folders.validation, window, classes, progress=progress)
+        self.split = None if folders.validation is not None else split_by_class(folders.volumes, seed)
+        learnt, aside = (self.split.training, self.split.validation) if self.split else (None, None)
+        self.training, self.validation = (
+            LabelledSubvolumes(folder, window, classes, paths=paths, progress=progress)
+            for folder, paths in ((folders.volumes, learnt), (folders.validation or folders.volumes, aside))
+        )
         self.configuration["window_size"] = (window,) * 3
         # What the command line decides about a run's course, and a resumed run must not change.
         self.conditions = {
             "max_negatives": max_negatives,
             "densities": self.densities.names if self.densities else [],
+            "set_aside": [path.name for path in aside] if aside else [],
         }
 
         # cuDNN and oneDNN run 3-D convolutions about 1.3 times faster with the channels last.
@@ -96,42 +108,77 @@ class TrainingRun:
         self.loss = MetricLoss(
             settings, self.configuration["distance"], len(may_anchor), size, may_anchor, max_negatives
         ).to(device)
-        self.optimizer = self._build_optimizer()
+        self.optimizer = build_optimizer(settings, self.network, self.loss)
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, patience=self.settings.patience
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
         self.history = History(self.folder / "history.csv")
         self.best_loss, self.best_f1 = math.inf, -math.inf
+        self.next_epoch = 0
+        # What of the run lies elsewhere and comes into its folder; None once the folder is the run's own.
+        self.elsewhere: list[Path] | None = []
 
-    def resume(self, path: Path) -> None:
-        checkpoint = load_checkpoint(path)
-        if checkpoint["tomotwin_config"] != self.configuration:
-            raise InputError(
-                path, "it was trained with another configuration", "Resume with the configuration of that run"
-            )
-        if "training_state" not in checkpoint:
-            raise InputError(
-                path, "it holds no state to go on from", "Give the latest.pth of an interrupted run"
-            )
-        state = checkpoint["training_state"]
-        conditions = state.get("conditions", {"max_negatives": None, "densities": []})
+    def resume(self, found: Resumption) -> list[str]:
+        """Go on from a checkpoint.
+
+        Returns
+        -------
+        What could not be restored, a sentence each.
+
+        Raises
+        ------
+        InputError
+            If the checkpoint does not fit the run, or its run was begun under other conditions.
+        """
+        path = found.path
+        load_weights(self.network, found.weights, path)
+        notes = [self._take_over(found)] if found.state is None else self._restore(found, found.state)
+        self.best_loss, self.best_f1 = found.best_loss, found.best_f1
+        self.next_epoch = found.epoch + 1
+        self.elsewhere = (
+            None if lies_in(path, self.folder) else best_beside(path, found.configuration, found.epoch)
+        )
+        return notes
+
+    def _restore(self, found: Resumption, state: Mapping[str, Any]) -> list[str]:
+        """Everything, from a checkpoint of this library's."""
+        conditions = {"max_negatives": None, "densities": [], "set_aside": []} | state.get("conditions", {})
         if conditions != self.conditions:
             raise InputError(
-                path,
+                found.path,
                 f"it was trained with {_told(conditions)}, not {_told(self.conditions)}",
-                "Resume with the -p/--pdbpath and --max_neg of that run",
+                "Resume with the -p/--pdbpath, the --max_neg and the subvolumes of that run",
             )
-        load_weights(self.network, checkpoint["model_state_dict"], path)
-        self.loss.load_state_dict(state["loss"])
-        self.optimizer.load_state_dict(checkpoint["optimizer_state_dict"])
+        try:
+            self.loss.load_state_dict(state["loss"])
+            load_state(
+                self.optimizer, found.optimizer, state.get("optimizer", {"state": {}, "param_groups": []})
+            )
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                found.path,
+                f"the state of its loss or optimizer does not fit ({str(error).splitlines()[-1].strip()})",
+                "Resume with the subvolumes of that run; what an earlier version of this library began with "
+                "ArcFaceLoss or SphereFaceLoss has to be begun anew",
+            ) from error
         self.plateau.load_state_dict(state["plateau"])
         self.scaler.load_state_dict(state["scaler"])
         self.history = History(self.folder / "history.csv", [Epoch(**row) for row in state["history"]])
-        self.best_loss, self.best_f1, self.seed = (
-            checkpoint["best_loss"],
-            checkpoint["best_f1"],
-            state["seed"],
+        return []
+
+    def _take_over(self, found: Resumption) -> str:
+        """What a checkpoint of TomoTwin holds; returns what it does not."""
+        anew = ["history", "schedule of the learning rate", "scaler of mixed precision", "random numbers"]
+        if not take_over(self.optimizer, found.optimizer):
+            anew.insert(0, "optimizer (its state does not fit)")
+        if any(True for _ in self.loss.parameters()):
+            anew.append(f"directions of the classes in the {self.settings.loss}")
+        if self.split is not None:
+            anew.append("choice of the subvolumes to validate with")
+        return (
+            f"{found.path} was not written by this library: the run goes on after its epoch {found.epoch} "
+            f"and keeps its best scores, but these begin anew: {', '.join(anew)}"
         )
 
     def go(
@@ -143,25 +190,32 @@ class TrainingRun:
     ) -> None:
         begun = time.monotonic() - (self.history.epochs[-1].seconds if self.history.epochs else 0.0)
         last_saved = time.monotonic()
-        first = len(self.history.epochs)
+        first = self.next_epoch
+        if first >= epochs and not self.history.epochs:
+            raise InputError(
+                "--epochs", f"it is {epochs}, and {first} lie behind the checkpoint", "Give more epochs"
+            )
         limit = max_minutes * 60 if max_minutes is not None else math.inf
         bar = tqdm(total=epochs, initial=first, desc="training", unit="epoch", disable=not self.progress)
         with SummaryWriter(str(self.folder)) as board, bar:
+            for epoch in self.history.epochs if self.elsewhere is not None else []:
+                _show(board, epoch)  # so that the new folder has the whole curve
             for number in range(first, epochs):
                 elapsed = time.monotonic() - begun
-                if elapsed >= limit:
+                done = len(self.history.epochs)
+                if elapsed >= limit and done:
                     break
                 share = max(number / epochs, elapsed / limit)
-                step_share = max(1 / epochs, (elapsed / number / limit) if number else 0.0)
+                step_share = max(1 / epochs, (elapsed / done / limit) if done else 0.0)
                 train_loss = self._train_epoch(number, share, step_share)
                 valid_loss, valid_f1 = validate(
                     self.network, self.validation, self.loss, self.device, self.densities
                 )
                 rate = self.optimizer.param_groups[0]["lr"]
                 epoch = Epoch(number, train_loss, valid_loss, valid_f1, rate, time.monotonic() - begun)
+                self._take_folder()
                 self.history.append(epoch)
-                for name, value in asdict(epoch).items():
-                    board.add_scalar(name, value, number)
+                _show(board, epoch)
                 if self.settings.schedule == "plateau":
                     self.plateau.step(valid_loss)
                 self._save_improvements(epoch, save_after_improvement)
@@ -175,9 +229,17 @@ class TrainingRun:
                         on_epoch(epoch)
                     except StopTraining:
                         break
+        self._take_folder()
+        self.history.write()
         self._save("latest.pth", self.history.epochs[-1])
         self._save("final.pth", self.history.epochs[-1])
         save_figure(self.folder / "training_curve.png", training_curve(self.history.frame()))
+
+    def _take_folder(self) -> None:
+        # With its first epoch and not before, so that a run that fails at once costs no earlier one.
+        if self.elsewhere is not None:
+            claim(self.folder, self.elsewhere)
+            self.elsewhere = None
 
     def _train_epoch(self, number: int, share: float, step_share: float) -> float:
         """One pass; ``share`` of the run lies behind it and ``step_share`` of the run is expected of it."""
@@ -253,14 +315,6 @@ class TrainingRun:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * factor
 
-    def _build_optimizer(self) -> torch.optim.Optimizer:
-        parameters = [*self.network.parameters(), *self.loss.parameters()]
-        optimizer_class = getattr(torch.optim, self.settings.optimizer)
-        momentum = {"momentum": 0.9} if self.settings.optimizer == "SGD" else {}
-        return optimizer_class(  # type: ignore[no-any-return]
-            parameters, lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay, **momentum
-        )
-
     def _save_improvements(self, epoch: Epoch, keep_all: bool) -> None:
         better = []
         if epoch.valid_f1 > self.best_f1:
@@ -275,6 +329,7 @@ class TrainingRun:
             self._save("_".join([f"best_model_{epoch.epoch:03d}", *better]) + ".pth", epoch)
 
     def _save(self, name: str, epoch: Epoch) -> None:
+        optimizer, optimizer_of_loss = split_state(self.optimizer)
         save_checkpoint(
             self.folder / name,
             self.network,
@@ -284,9 +339,10 @@ class TrainingRun:
             best_loss=self.best_loss,
             best_f1=self.best_f1,
             training_state={
-                "optimizer_state_dict": self.optimizer.state_dict(),
+                "optimizer_state_dict": optimizer,
                 "training_state": {
                     "loss": self.loss.state_dict(),
+                    "optimizer": optimizer_of_loss,
                     "plateau": self.plateau.state_dict(),
                     "scaler": self.scaler.state_dict(),
                     "history": [asdict(epoch) for epoch in self.history.epochs],
@@ -299,7 +355,21 @@ class TrainingRun:
 
 def _told(conditions: Mapping[str, Any]) -> str:
     """What the command line of a run said, in words."""
-    most, densities = conditions["max_negatives"], conditions["densities"]
-    return f"{'all' if most is None else most} negatives of an anchor and " + (
-        f"the densities {', '.join(densities)}" if densities else "no densities"
-    )
+    most, densities, aside = (conditions[key] for key in ("max_negatives", "densities", "set_aside"))
+    told = f"{'all' if most is None else most} negatives of an anchor and "
+    told += f"the densities {', '.join(densities)}" if densities else "no densities"
+    if aside:
+        told += f", validated with {len(aside)} of the training subvolumes ({', '.join(aside[:3])}, …)"
+    return told
+
+
+def _show(board: SummaryWriter, epoch: Epoch) -> None:
+    """An epoch in TensorBoard: the scores under TomoTwin's names, so that its runs stand beside these."""
+    for name, value in (
+        ("Loss/train", epoch.train_loss),
+        ("Loss/validation", epoch.valid_loss),
+        ("F1/validation", epoch.valid_f1),
+        ("learning_rate", epoch.learning_rate),
+        ("seconds", epoch.seconds),
+    ):
+        board.add_scalar(name, value, epoch.epoch)

@@ -154,6 +154,7 @@ def test_train_passes_everything_on(
     assert outcome.err == ""
     assert seen["configuration"]["distance"] == "EUCLIDEAN"
     del seen["configuration"]
+    assert callable(seen.pop("on_note"))
     assert seen == {
         "volumes": str(lab.references), "validation": str(lab.references), "output": str(tmp_path),
         "densities": str(lab.references), "max_negatives": 4, "epochs": 7, "device": "cpu", "seed": 3,
@@ -215,7 +216,7 @@ def test_search_passes_everything_on(
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     assert seen.pop("space").content["network_config"] == space["network_config"]
-    assert callable(seen.pop("on_trial"))
+    assert callable(seen.pop("on_trial")) and callable(seen.pop("on_note"))
     assert seen == {
         "volumes": str(lab.references), "validation": str(lab.references), "output": str(tmp_path),
         "densities": str(lab.references), "name": "s", "trials": 5, "epochs": 7, "device": "cpu", "seed": 3,

@@ -232,6 +232,33 @@ def test_trials_can_have_densities(run: Callable[..., Any], densities: Path) -> 
     assert state["conditions"]["densities"] == ["1bar.mrc", "1slb.mrc"]
 
 
+def test_trials_can_be_validated_with_what_is_set_aside(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, notes = [], []
+    monkeypatch.setattr(
+        search_module,
+        "train",
+        lambda *arguments, **options: (
+            seen.append((options["validation"], options["seed"])) or trainer.train(*arguments, **options)
+        ),
+    )
+    options: dict[str, Any] = {"name": "study", "epochs": 1, "seed": 1, "device": "cpu", "progress": False}
+    validated = {**options, "on_note": notes.append}
+    result = search(space(), folders["volumes"], None, tmp_path, trials=2, **validated)
+    assert seen == [(None, 1)] * 2
+    assert len(notes) == 1 and "2 of 12 subvolumes are set aside" in notes[0]
+    aside = [
+        load_checkpoint(result.folder / str(number) / "final.pth")["training_state"]["conditions"][
+            "set_aside"
+        ]
+        for number in range(2)
+    ]
+    assert aside[0] == aside[1] and len(aside[0]) == 2
+    with pytest.raises(InputError, match=r"begun differently: set_aside\."):
+        search(space(), **folders, output=tmp_path, trials=3, **options)
+
+
 def test_the_picture_shows_the_best_so_far() -> None:
     table = trials_table([]).reindex(range(4))
     table["trial"], table["value"] = range(4), [3.0, 1.0, 0.5, 2.0]

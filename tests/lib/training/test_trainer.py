@@ -280,8 +280,16 @@ def test_a_run_can_be_told_to_end(folders: dict[str, Path], tmp_path: Path) -> N
 def test_tensorboard_shows_the_history(folders: dict[str, Path], tmp_path: Path) -> None:
     history = run(folders, tmp_path, epochs=2).history
     log = EventAccumulator(str(tmp_path)).Reload()
-    for name in ("train_loss", "valid_loss", "valid_f1", "learning_rate"):
-        events = log.Scalars(name)
+    names = {  # the first three are TomoTwin's, so that runs of both stand beside each other
+        "Loss/train": "train_loss",
+        "Loss/validation": "valid_loss",
+        "F1/validation": "valid_f1",
+        "learning_rate": "learning_rate",
+        "seconds": "seconds",
+    }
+    assert set(log.Tags()["scalars"]) == set(names)
+    for tag, name in names.items():
+        events = log.Scalars(tag)
         assert [event.step for event in events] == [0, 1]
         assert [event.value for event in events] == pytest.approx(history[name].tolist())
 
