@@ -19,6 +19,12 @@ NETWORKS: dict[str, type[EmbeddingNetwork]] = {
 }
 
 
+def find_network(identifier: object) -> type[EmbeddingNetwork] | None:
+    """The network of that name, in capitals or not: TomoTwin's own files write both ResNet and Resnet."""
+    known = {name.casefold(): network_class for name, network_class in NETWORKS.items()}
+    return known.get(str(identifier).casefold())
+
+
 def build_network(
     configuration: Mapping[str, Any], source: str = "network configuration"
 ) -> EmbeddingNetwork:
@@ -36,10 +42,7 @@ def build_network(
         ``__init__``, a required one is missing, or the network refuses a value.
     """
     identifier = configuration.get("identifier")
-    # TomoTwin takes an identifier in capitals or not; its own configurations write both ResNet and Resnet.
-    network_class = {name.casefold(): network for name, network in NETWORKS.items()}.get(
-        str(identifier).casefold()
-    )
+    network_class = find_network(identifier)
     if network_class is None:
         raise InputError(
             source, f"unknown network {identifier!r}", f"Set identifier to one of {', '.join(NETWORKS)}"

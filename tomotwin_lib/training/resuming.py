@@ -12,7 +12,7 @@ from typing import Any
 
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.networks.checkpoint import load_checkpoint
-from tomotwin_lib.networks.registry import NETWORKS
+from tomotwin_lib.networks.registry import find_network
 from tomotwin_lib.training.settings import TrainSettings
 
 
@@ -120,10 +120,10 @@ def differences(trained: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[s
 
 def _meaning(configuration: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration as flat keys with plain values, defaults filled in."""
-    identifier = configuration.get("identifier")
+    network_class = find_network(configuration.get("identifier"))
     arguments = dict(configuration.get("network_config") or {})
-    if isinstance(identifier, str) and identifier in NETWORKS:
-        parameters = inspect.signature(NETWORKS[identifier]).parameters.values()
+    if network_class is not None:
+        parameters = inspect.signature(network_class).parameters.values()
         arguments = {p.name: p.default for p in parameters if p.default is not p.empty} | arguments
     if arguments.get("groups") is not None:  # how older configurations ask for a GroupNorm
         groups = arguments.pop("groups")
@@ -140,7 +140,7 @@ def _meaning(configuration: Mapping[str, Any]) -> dict[str, Any]:
     except InputError:  # what this library does not know cannot be what it is asked to train
         settings = dict(configuration.get("train_config") or {})
     meaning = {
-        "identifier": identifier,
+        "identifier": network_class.__name__ if network_class else configuration.get("identifier"),
         "distance": configuration.get("distance", "COSINE"),
         **{f"network_config.{key}": value for key, value in arguments.items()},
         **{f"train_config.{key}": value for key, value in settings.items()},

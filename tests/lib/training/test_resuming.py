@@ -268,7 +268,11 @@ def test_configurations_are_compared_by_what_they_mean() -> None:
     built |= {"distance": "COSINE", "window_size": (37, 37, 37)}
     built["train_config"] = {"miner": True, "only_negative_labels": ("1abc",), "loss": "SupConLoss"}
     assert differences(built, siamese) == []
-    old = {**siamese, "network_config": {"output_channels": 32, "groups": 64, "dropout": 0.2}}
+    old = {
+        **siamese,
+        "network_config": {"output_channels": 32, "groups": 64, "dropout": 0.5},
+        "identifier": "siamesenet",
+    }
     assert differences(old, siamese) == []
     other = {**siamese, "network_config": {"output_channels": 32, "groups": 32}}
     assert differences(other, siamese) == [
