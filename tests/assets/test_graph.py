@@ -262,7 +262,7 @@ def test_an_interrupted_training_leaves_the_finished_one(
     def interrupted(*arguments: object, **options: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("tomotwin_lib.training.trainer.validate", interrupted)
+    monkeypatch.setattr("tomotwin_lib.training.training_run.validate", interrupted)
     assert platform.call("run", "--model", "new", "--tomogram", "two", "--force") == 130
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 

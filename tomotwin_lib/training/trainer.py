@@ -105,9 +105,9 @@ def train(
     settings = TrainSettings.from_configuration(configuration, "network configuration")
     MetricLoss(settings, configuration.get("distance", "COSINE"), class_count=2, embedding_size=2)
     folder = ensure_writable_folder(output)
+    resumed = None if resume_from is None else read_resumption(resume_from, configuration, seed)
     if not overwrite and (resume_from is None or not lies_in(resume_from, folder)):
         refuse_used(folder)
-    resumed = None if resume_from is None else read_resumption(resume_from, configuration, seed)
     if seed is None:
         seed = (resumed.seed if resumed else None) or 0
     roles = assign_roles(settings, volumes, validation, densities)
