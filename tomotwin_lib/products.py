@@ -5,6 +5,7 @@ How they lie on disk is the business of :mod:`tomotwin_lib.formats`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
+#: What is kept of vectors, from (row, channel) to (row, value); each row by itself.
+Keep = Callable[[npt.NDArray[np.float32]], FloatArray]
 
 
 @dataclass(frozen=True)

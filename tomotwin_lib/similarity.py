@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from tomotwin_lib.distances import Distance, distance_named
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.products import ReferenceEmbedding, SimilarityMap, TomogramEmbedding
+from tomotwin_lib.products import FloatArray, ReferenceEmbedding, SimilarityMap, TomogramEmbedding
 
 _BLOCK = 1 << 17  # vectors compared at a time: 16 MiB of 32 channels
 
@@ -44,6 +45,11 @@ def similarity_map(
         for block in blocks(len(values)):
             values[block] = distance.similarity(tomogram.vectors[block], references.vectors)
             bar.update(block.stop - block.start)
+    return map_of(values, tomogram, references)
+
+
+def map_of(values: FloatArray, tomogram: TomogramEmbedding, references: ReferenceEmbedding) -> SimilarityMap:
+    """The map that holds ``values`` (site, reference) at a tomogram's sites, with its attributes."""
     return SimilarityMap(
         values=values,
         references=references.names,
@@ -72,13 +78,36 @@ def check_same_network(
         If there is nothing to compare, the checkpoints' fingerprints differ, or the channels do.
     """
     source = source or f"references for {tomogram.attributes.get('filepath', 'the tomogram')}"
-    theirs, ours = references.attributes, tomogram.attributes
-    if not len(references.vectors):
-        raise InputError(source, "there is no reference", "Embed at least one reference subvolume")
+    check_references(references, tomogram.attributes, source)
     if not len(tomogram.vectors):
         raise InputError(
             source, "the tomogram has no embedded position", "Embed it with a larger mask or range"
         )
+    channels = references.vectors.shape[1], tomogram.vectors.shape[1]
+    if channels[0] != channels[1]:
+        raise InputError(
+            source,
+            f"they have {channels[0]} channels, the tomogram's embedding has {channels[1]}",
+            "Embed both with the same network",
+        )
+
+
+def check_references(references: ReferenceEmbedding, ours: Mapping[str, Any], source: str) -> None:
+    """Make sure that references were embedded by the network that a tomogram is embedded with.
+
+    Parameters
+    ----------
+    ours : what the tomogram's attributes say of its network (``modelmd5``, ``modelpth``, ``half_turns``).
+    source : name of the references' file, for messages.
+
+    Raises
+    ------
+    InputError
+        If there is no reference, or the networks differ.
+    """
+    theirs = references.attributes
+    if not len(references.vectors):
+        raise InputError(source, "there is no reference", "Embed at least one reference subvolume")
     md5s = theirs.get("modelmd5"), ours.get("modelmd5")
     # A file that does not tell its network's fingerprint can only be held to the number of channels.
     if all(md5s) and md5s[0] != md5s[1]:
@@ -94,13 +123,6 @@ def check_same_network(
             source,
             f"they were embedded {told[0]} --half_turns, the tomogram {told[1]}",
             "Embed both alike",
-        )
-    channels = references.vectors.shape[1], tomogram.vectors.shape[1]
-    if channels[0] != channels[1]:
-        raise InputError(
-            source,
-            f"they have {channels[0]} channels, the tomogram's embedding has {channels[1]}",
-            "Embed both with the same network",
         )
 
 

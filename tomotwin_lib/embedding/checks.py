@@ -6,10 +6,12 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
+from tomotwin_lib.products import FloatArray
+
+_ROWS_AT_A_TIME = 2**18
 
 
 def require_window_size(loaded: LoadedNetwork) -> None:
@@ -44,15 +46,18 @@ def require_batch_size(batch_size: int) -> None:
         )
 
 
-def require_finite_vectors(vectors: npt.NDArray[np.float32], loaded: LoadedNetwork) -> None:
-    """Check what a network gave.
+def require_finite_vectors(vectors: FloatArray, loaded: LoadedNetwork) -> None:
+    """Check what a network gave, (window, value).
 
     Raises
     ------
     InputError
         If a value is not finite.
     """
-    bad = int(np.count_nonzero(~np.isfinite(vectors).all(axis=1)))
+    bad = sum(
+        int(np.count_nonzero(~np.isfinite(vectors[start : start + _ROWS_AT_A_TIME]).all(axis=1)))
+        for start in range(0, len(vectors), _ROWS_AT_A_TIME)
+    )
     if bad:
         raise InputError(
             loaded.path,

@@ -14,7 +14,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from tomotwin_lib.networks.base import DenseNetwork
-from tomotwin_lib.products import FloatArray, Grid
+from tomotwin_lib.products import FloatArray, Grid, Keep
 
 # Sites along each edge of a tile. The halo that neighbouring tiles compute twice is as wide as half a window:
 # at 48 sites it costs a few percent, and a tile's largest map stays below a few hundred megabytes.
@@ -30,7 +30,8 @@ def embed_densely(
     device: torch.device,
     progress: bool = True,
     tile_sites: int = TILE_SITES,
-) -> npt.NDArray[np.float32]:
+    keep: Keep | None = None,
+) -> FloatArray:
     """Embed the sites of a grid.
 
     Parameters
@@ -41,14 +42,15 @@ def embed_densely(
         the volume is evaluated once for each residue that occurs.
     padding : continue the volume by reflection where a window reaches out of it; otherwise none may.
     tile_sites : sites along each edge of a tile. It changes memory and time, never the result.
+    keep : what to keep of the vectors of a tile, where the vectors themselves are not wanted.
 
     Returns
     -------
-    (z, y, x, channel), float32, unit norm along the channels.
+    (z, y, x, channel), float32, unit norm along the channels; or (z, y, x, value) of what was kept.
     """
     inference: nn.Module = network.folded().to(device)
     inference = inference.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    result: npt.NDArray[np.float32] | None = None
+    result: FloatArray | None = None
     passes = list(_passes(grid, network.total_stride))
     tiles = [(part, tile) for part in passes for tile in _tiles(part.counts, tile_sites)]
     sites = sum(_volume_of(tile) for _, tile in tiles)
@@ -61,13 +63,17 @@ def embed_densely(
             vectors = inference(box.to(device))
             vectors = functional.normalize(vectors.float(), dim=1)[0]
             vectors = vectors[(slice(None), *(slice(None, None, step) for step in part.subsampling))]
+            kept = vectors.permute(1, 2, 3, 0).cpu().numpy()
+            if keep is not None:
+                rows = keep(kept.reshape(-1, kept.shape[-1]))
+                kept = rows.reshape(*kept.shape[:-1], -1)
             if result is None:
-                result = np.empty((*grid.shape, len(vectors)), dtype=np.float32)
+                result = np.empty((*grid.shape, kept.shape[-1]), dtype=kept.dtype)
             target = tuple(
                 slice(first + period * span.start, first + period * (span.stop - 1) + 1, period)
                 for first, period, span in zip(part.first, part.period, tile, strict=True)
             )
-            result[target] = vectors.permute(1, 2, 3, 0).cpu().numpy()
+            result[target] = kept
             bar.update(_volume_of(tile))
     assert result is not None  # a grid has at least one site
     return result

@@ -20,7 +20,7 @@ from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.volumes import Volume
 from tomotwin_lib.networks.base import DenseNetwork
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
-from tomotwin_lib.products import Grid, TomogramEmbedding
+from tomotwin_lib.products import FloatArray, Grid, Keep, TomogramEmbedding
 
 Method = Literal["auto", "dense", "windows"]
 
@@ -37,6 +37,7 @@ def embed_tomogram(
     method: Method = "auto",
     device: str | torch.device = "auto",
     progress: bool = True,
+    keep: Keep | None = None,
 ) -> TomogramEmbedding:
     """Embed a tomogram on a grid of positions.
 
@@ -54,6 +55,8 @@ def embed_tomogram(
         ``windows`` goes window by window; ``auto`` is dense where possible. The result is the same.
     device : ``auto`` computes where the network is.
     progress : whether to show a progress bar.
+    keep : what to keep of the vectors, tile by tile or batch by batch, in place of the vectors, which then
+        never lie in memory together (:func:`tomotwin_lib.scoring.score_tomogram` uses it).
 
     Raises
     ------
@@ -72,7 +75,7 @@ def embed_tomogram(
 
     network = loaded.network.to(target)
     if dense:
-        vectors = _embed_densely(loaded, volume.data, grid, statistics, padding, target, progress)
+        vectors = _embed_densely(loaded, volume.data, grid, statistics, padding, target, progress, keep)
         vectors = vectors if sites is None else vectors[sites]
     else:
         vectors = embed_windows(
@@ -85,6 +88,7 @@ def embed_tomogram(
             batch_size=batch_size,
             device=target,
             progress=progress,
+            keep=keep,
         )
     require_finite_vectors(vectors, loaded)
     border = 2 * (loaded.window_size // 2) if padding else 0
@@ -127,8 +131,9 @@ def _embed_densely(
     padding: bool,
     device: torch.device,
     progress: bool,
-) -> npt.NDArray[np.float32]:
-    """Dense evaluation over the planes that the grid's windows reach; returns (site, channel)."""
+    keep: Keep | None,
+) -> FloatArray:
+    """Dense evaluation over the planes that the grid's windows reach; returns (site, channel or value)."""
     assert isinstance(loaded.network, DenseNetwork)
     half = loaded.window_size // 2
     first, last = grid.origin[0], grid.origin[0] + grid.stride[0] * (grid.shape[0] - 1)
@@ -139,6 +144,6 @@ def _embed_densely(
     shifted = Grid((first - begin, *grid.origin[1:]), grid.stride, grid.shape)
     with evaluating(loaded.network):
         vectors = embed_densely(
-            loaded.network, slab, shifted, padding=padding, device=device, progress=progress
+            loaded.network, slab, shifted, padding=padding, device=device, progress=progress, keep=keep
         )
     return vectors.reshape(grid.size, -1)

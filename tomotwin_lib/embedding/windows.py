@@ -15,7 +15,7 @@ from tqdm import tqdm
 from tomotwin_lib.embedding.dense import reflected
 from tomotwin_lib.embedding.preparation import Statistics, standardise_volume, standardise_window
 from tomotwin_lib.networks.base import EmbeddingNetwork
-from tomotwin_lib.products import Grid, IntArray
+from tomotwin_lib.products import FloatArray, Grid, IntArray, Keep
 
 #: Voxels of a tomogram (padding included) that are on the device at a time: 1 GiB in float32.
 RESIDENT_VOXELS = 2**28
@@ -33,7 +33,8 @@ def embed_windows(
     device: torch.device,
     progress: bool = True,
     resident_voxels: int = RESIDENT_VOXELS,
-) -> npt.NDArray[np.float32]:
+    keep: Keep | None = None,
+) -> FloatArray:
     """Embed the windows around the centres of a grid.
 
     The tomogram goes to the device in slabs of whole planes, and the windows of a batch are gathered there.
@@ -47,10 +48,11 @@ def embed_windows(
     padding : whether windows may reach beyond the tomogram, which is then continued by reflection.
     batch_size : windows a pass through the network.
     resident_voxels : bound on a slab, in voxels; one plane of windows is the least.
+    keep : what to keep of the vectors of a batch, where the vectors themselves are not wanted.
 
     Returns
     -------
-    (site, channel), float32, of unit norm, in the order of the sites.
+    (site, channel), float32, of unit norm, in the order of the sites; or (site, value) of what was kept.
     """
     if sites is None:
         sites = np.arange(grid.size)
@@ -59,7 +61,7 @@ def embed_windows(
     margin = window // 2 if padding else 0
     # Where the first window begins, in voxels of the tomogram after padding.
     corner = np.asarray(grid.origin) - window // 2 + margin
-    vectors: npt.NDArray[np.float32] | None = None
+    result: FloatArray | None = None
     done = 0
     with evaluating(network), tqdm(total=len(sites), unit="position", disable=not progress) as bar:
         for first, last in _slabs(data.shape, grid, window, margin, resident_voxels):
@@ -81,14 +83,15 @@ def embed_windows(
             starts[:, 0] -= begin
             indices = torch.from_numpy(starts).to(device)
             for batch in indices.split(batch_size):
-                embedded = embed_batch(network, windows[tuple(batch.T)], network.standardisation == "window")
-                if vectors is None:
-                    vectors = np.empty((len(sites), embedded.shape[1]), dtype=np.float32)
-                vectors[done : done + len(batch)] = embedded
+                vectors = embed_batch(network, windows[tuple(batch.T)], network.standardisation == "window")
+                kept = vectors if keep is None else keep(vectors)
+                if result is None:
+                    result = np.empty((len(sites), kept.shape[1]), dtype=kept.dtype)
+                result[done : done + len(batch)] = kept
                 done += len(batch)
                 bar.update(len(batch))
-    assert vectors is not None, "a grid and a mask hold at least one position"
-    return vectors
+    assert result is not None, "a grid and a mask hold at least one position"
+    return result
 
 
 def embed_batch(

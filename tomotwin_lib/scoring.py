@@ -1,0 +1,47 @@
+"""From a tomogram to its similarity map in one sweep, without its embedding in memory or on disk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tomotwin_lib.embedding.tomograms import embed_tomogram
+from tomotwin_lib.formats.volumes import Volume
+from tomotwin_lib.networks.checkpoint import LoadedNetwork
+from tomotwin_lib.products import FloatArray, ReferenceEmbedding, SimilarityMap
+from tomotwin_lib.similarity import check_references, distance_of, map_of
+
+
+def score_tomogram(
+    loaded: LoadedNetwork, volume: Volume, references: ReferenceEmbedding, **options: Any
+) -> SimilarityMap:
+    """Compare every position of a tomogram with every reference, tile by tile.
+
+    The same map as by way of :func:`~tomotwin_lib.embedding.tomograms.embed_tomogram`, its ``.temb`` file and
+    :func:`~tomotwin_lib.similarity.similarity_map`, rounding of that file to 16-bit floats included: for a
+    handful of references it takes a fraction of the memory and no disk. References cannot be refined on the
+    way, as that needs all vectors at once.
+
+    Parameters
+    ----------
+    loaded : the network.
+    volume : the tomogram, protein dark.
+    references : embedded by the same network.
+    options : see :func:`~tomotwin_lib.embedding.tomograms.embed_tomogram`.
+
+    Raises
+    ------
+    InputError
+        Before any computation, if another network made the references, or for the reasons that
+        :func:`~tomotwin_lib.embedding.tomograms.embed_tomogram` has.
+    """
+    check_references(references, loaded.lineage(), f"references for {volume.path}")
+    distance = distance_of(references)
+
+    def similarities(vectors: npt.NDArray[np.float32]) -> FloatArray:
+        return distance.similarity(vectors.astype(np.float16), references.vectors)
+
+    scored = embed_tomogram(loaded, volume, keep=similarities, **options)
+    return map_of(scored.vectors, scored, references)
