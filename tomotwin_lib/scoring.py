@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tomotwin_lib.embedding.tomograms import embed_tomogram
+from tomotwin_lib.formats.columns import halved
 from tomotwin_lib.formats.volumes import Volume
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
 from tomotwin_lib.products import FloatArray, ReferenceEmbedding, SimilarityMap
@@ -19,10 +20,10 @@ def score_tomogram(
 ) -> SimilarityMap:
     """Compare every position of a tomogram with every reference, tile by tile.
 
-    The same map as by way of :func:`~tomotwin_lib.embedding.tomograms.embed_tomogram`, its ``.temb`` file and
-    :func:`~tomotwin_lib.similarity.similarity_map`, rounding of that file to 16-bit floats included: for a
-    handful of references it takes a fraction of the memory and no disk. References cannot be refined on the
-    way, as that needs all vectors at once.
+    The same map as by way of :func:`~tomotwin_lib.embedding.tomograms.embed_tomogram`,
+    :func:`~tomotwin_lib.similarity.similarity_map` and the files of both, with their rounding to 16-bit
+    floats, so that the picks are the same too. For a handful of references it takes a fraction of the memory
+    and no disk. References cannot be refined on the way, as that needs all vectors at once.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ def score_tomogram(
     distance = distance_of(references)
 
     def similarities(vectors: npt.NDArray[np.float32]) -> FloatArray:
-        return distance.similarity(vectors.astype(np.float16), references.vectors)
+        return halved(distance.similarity(halved(vectors), references.vectors)).astype(np.float32)
 
     scored = embed_tomogram(loaded, volume, keep=similarities, **options)
     return map_of(scored.vectors, scored, references)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tomotwin_lib.cli.output import report_paths, say, warn
-from tomotwin_lib.cli.parsing import add_device, add_progress
+from tomotwin_lib.cli.parsing import add_box_sizes, add_device, add_locating, add_progress
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "tomogram",
         help="embed every position of a tomogram",
         description="Embed the window of 37³ voxels around every position of one or several tomograms. "
-        "Writes <tomogram>_embeddings.temb for each.",
+        "Writes <tomogram>_embeddings.temb for each; with --references <tomogram>_located.tloc instead.",
     )
     _add_common(
         tomogram, batch_size=64, volumes="tomograms (protein dark): MRC files, or folders that hold some"
@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="dense: the network over the whole volume at once, much faster but for fully convolutional "
         "networks only; windows: window by window; auto: dense where possible; the result is the same",
     )  # fmt: skip
+    _add_picking(tomogram)
     add_device(tomogram)
     add_progress(tomogram)
     tomogram.set_defaults(run=run_tomogram)
@@ -81,7 +82,8 @@ def run_tomogram(args: argparse.Namespace) -> None:
 
     checked_stride(stride)
     volumes = [read_volume(path) for path in find_volumes(args.volumes)]
-    outputs = _output_files(folder, volumes)
+    ending = "embeddings.temb" if args.references is None else "located.tloc"
+    outputs = _output_files(folder, volumes, ending)
     mask = read_volume(args.mask) if args.mask is not None else None
     z_range = (args.zrange[0], args.zrange[1]) if args.zrange is not None else None
     loaded = _load(args)
@@ -91,19 +93,21 @@ def run_tomogram(args: argparse.Namespace) -> None:
         if mask is not None:
             masked_sites(mask, grid, shape, volume.path)
     _say_what_looks_like_a_reference(volumes, loaded.window_size)
+    options = {
+        "stride": stride,
+        "padding": args.padding,
+        "z_range": z_range,
+        "mask": mask,
+        "batch_size": args.batchsize,
+        "method": args.method,
+        "device": args.device,
+        "progress": args.progress,
+    }
+    if args.references is not None:
+        _pick(args, loaded, volumes, outputs, options)
+        return
     for volume, output in zip(volumes, outputs, strict=True):
-        embedding = embed_tomogram(
-            loaded,
-            volume,
-            stride=stride,
-            padding=args.padding,
-            z_range=z_range,
-            mask=mask,
-            batch_size=args.batchsize,
-            method=args.method,
-            device=args.device,
-            progress=args.progress,
-        )
+        embedding = embed_tomogram(loaded, volume, **options)
         write_tomogram_embedding(output, embedding)
         way = embedding.attributes.get("embedding_method", args.method)
         say(f"{volume.path.name}: {len(embedding.vectors):,} positions embedded ({way})")
@@ -128,6 +132,41 @@ def run_subvolumes(args: argparse.Namespace) -> None:
     report_paths([output])
 
 
+def _pick(
+    args: argparse.Namespace,
+    loaded: LoadedNetwork,
+    volumes: Sequence[Volume],
+    outputs: Sequence[Path],
+    options: Mapping[str, Any],
+) -> None:
+    """Pick each tomogram without keeping its embedding."""
+    from tomotwin_lib.boxes import box_size_of
+    from tomotwin_lib.embedding.subvolumes import embed_subvolumes
+    from tomotwin_lib.formats.frames import write_picks
+    from tomotwin_lib.formats.ground_truth import read_box_sizes
+    from tomotwin_lib.formats.volumes import find_volumes
+    from tomotwin_lib.locating import locate
+    from tomotwin_lib.scoring import score_tomogram
+
+    box_sizes = read_box_sizes(args.boxsize)
+    paths = find_volumes(args.references)
+    for path in paths:
+        box_size_of(path.name, box_sizes)
+    references = embed_subvolumes(loaded, paths, progress=args.progress)
+    for volume, output in zip(volumes, outputs, strict=True):
+        similarity = score_tomogram(loaded, volume, references, **options)
+        picks = locate(
+            similarity,
+            tolerance=args.tolerance,
+            global_min=args.global_min,
+            box_sizes=box_sizes,
+            progress=args.progress,
+        )
+        write_picks(output, picks)
+        say(f"{volume.path.name}: {len(picks):,} picks, {len(similarity.values):,} positions compared")
+        report_paths([output])
+
+
 def _say_what_looks_like_a_reference(volumes: Sequence[Volume], window_size: int) -> None:
     """Say that a tomogram of just one window may be no tomogram: the contrast of the two is opposite."""
     small = [volume.path.name for volume in volumes if volume.data.shape == (window_size,) * 3]
@@ -137,6 +176,20 @@ def _say_what_looks_like_a_reference(volumes: Sequence[Volume], window_size: int
             f"{small[0]}{more} of {window_size}³ voxels, as reference subvolumes are: for those there is "
             "`embed subvolumes`, which takes protein as bright"
         )
+
+
+def _add_picking(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("picks instead of an embedding")
+    group.add_argument(
+        "--references", nargs="+", metavar="PATH",
+        help="subvolumes of 37³ voxels, protein bright, or folders that hold some: compare the tomogram with "
+        "them on the way and write <tomogram>_located.tloc, the picks of map and locate; the embedding is "
+        "neither stored nor held in memory",
+    )  # fmt: skip
+    add_box_sizes(
+        group, "--boxsize", required_for="by whose overlap picks of one reference suppress each other"
+    )
+    add_locating(group)
 
 
 def _add_common(parser: argparse.ArgumentParser, *, batch_size: int, volumes: str) -> None:
@@ -183,8 +236,8 @@ def _stride(values: Sequence[int]) -> int | tuple[int, int, int]:
     return z, y, x
 
 
-def _output_files(folder: Path, volumes: Sequence[Volume]) -> list[Path]:
-    """The file for each tomogram.
+def _output_files(folder: Path, volumes: Sequence[Volume], ending: str) -> list[Path]:
+    """The file for each tomogram, ``<tomogram>_<ending>``.
 
     Raises
     ------
@@ -193,7 +246,7 @@ def _output_files(folder: Path, volumes: Sequence[Volume]) -> list[Path]:
     """
     owners: dict[Path, Path] = {}
     for volume in volumes:
-        output = folder / f"{volume.path.stem}_embeddings.temb"
+        output = folder / f"{volume.path.stem}_{ending}"
         if output in owners:
             raise InputError(
                 volume.path,

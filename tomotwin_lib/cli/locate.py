@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tomotwin_lib.cli.output import file_stems, print_table, report_paths, warn
-from tomotwin_lib.cli.parsing import add_box_sizes, add_progress
+from tomotwin_lib.cli.parsing import add_box_sizes, add_locating, add_progress
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
@@ -31,16 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     findmax.add_argument("-m", "--map", required=True, metavar="TMAP", help="map.tmap")
     findmax.add_argument("-o", "--output", required=True, metavar="FOLDER", help="folder for the results")
-    findmax.add_argument(
-        "-t", "--tolerance", type=float, default=0.2, metavar="T",
-        help="how far below its maximum a region may reach, in units of similarity",
-    )  # fmt: skip
     add_box_sizes(
         findmax, "-b", "--boxsize", required_for="by whose overlap picks of one reference suppress each other"
     )
-    findmax.add_argument(
-        "-g", "--global_min", type=float, default=0.5, metavar="MIN", help="lowest similarity of a maximum"
-    )
+    add_locating(findmax)
     findmax.add_argument(
         "--processes", type=int, default=4, metavar="N",
         help="for TomoTwin's command lines: one process does the work here, whatever the number",

@@ -79,7 +79,18 @@ def add_progress(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_box_sizes(parser: argparse.ArgumentParser, *flags: str, required_for: str) -> None:
+def add_locating(parser: argparse._ActionsContainer) -> None:
+    """What counts as a maximum of the similarity."""
+    parser.add_argument(
+        "-t", "--tolerance", type=float, default=0.2, metavar="T",
+        help="how far below its maximum a region may reach, in units of similarity",
+    )  # fmt: skip
+    parser.add_argument(
+        "-g", "--global_min", type=float, default=0.5, metavar="MIN", help="lowest similarity of a maximum"
+    )
+
+
+def add_box_sizes(parser: argparse._ActionsContainer, *flags: str, required_for: str) -> None:
     """Box sizes as one number or a file."""
     parser.add_argument(
         *flags,

@@ -371,3 +371,31 @@ def test_help_needs_no_slow_library() -> None:
         "slow = {'torch', 'pandas', 'numpy', 'matplotlib', 'scipy'} & set(sys.modules); assert not slow, slow"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_picks_without_an_embedding_are_those_by_way_of_the_files(located: Path, lab: Lab, run: Run) -> None:
+    outcome = run(
+        "embed_main", "tomogram", "-m", lab.model, "-v", lab.tomogram, "-o", "direct", "-s", "4",
+        "--references", lab.references, "--boxsize", lab.box_sizes, "-t", "0.02",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert [path.name for path in (located / "direct").iterdir()] == ["tomo_located.tloc"]
+    expected, found = (
+        pd.read_pickle(located / name) for name in ("located.tloc", "direct/tomo_located.tloc")
+    )
+    assert len(expected)
+    pd.testing.assert_frame_equal(found, expected)
+    assert found.attrs["references"] == expected.attrs["references"]
+
+
+def test_references_without_a_box_size_are_refused_before_the_sweep(
+    lab: Lab, tmp_path: Path, run: Run
+) -> None:
+    sizes = tmp_path / "sizes.json"
+    sizes.write_text('{"1ABC": 17}')
+    outcome = run(
+        "embed_main", "tomogram", "-m", lab.model, "-v", lab.tomogram, "-o", tmp_path / "out", "-s", "4",
+        "--references", lab.references, "--boxsize", sizes,
+    )  # fmt: skip
+    assert outcome.code == 2 and "tomo_2xyz_0.mrc" in outcome.err
+    assert not list((tmp_path / "out").glob("*"))

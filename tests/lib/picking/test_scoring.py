@@ -14,7 +14,12 @@ import torch
 from tomotwin_lib.embedding.subvolumes import embed_subvolumes
 from tomotwin_lib.embedding.tomograms import embed_tomogram
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.formats.frames import read_tomogram_embedding, write_tomogram_embedding
+from tomotwin_lib.formats.frames import (
+    read_similarity_map,
+    read_tomogram_embedding,
+    write_similarity_map,
+    write_tomogram_embedding,
+)
 from tomotwin_lib.formats.volumes import Volume, read_volume, write_volume
 from tomotwin_lib.locating import locate
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
@@ -71,15 +76,19 @@ def test_the_map_and_the_picks_are_those_by_way_of_the_file(
     options: dict[str, Any],
 ) -> None:
     write_tomogram_embedding(tmp_path / "t.temb", embed_tomogram(loaded, tomogram, progress=False, **options))
-    detour = similarity_map(read_tomogram_embedding(tmp_path / "t.temb"), references, progress=False)
+    stored = similarity_map(read_tomogram_embedding(tmp_path / "t.temb"), references, progress=False)
+    write_similarity_map(tmp_path / "t.tmap", stored)
+    detour = read_similarity_map(tmp_path / "t.tmap")
     direct = score_tomogram(loaded, tomogram, references, progress=False, **options)
     assert (direct.grid, direct.references) == (detour.grid, detour.references)
-    np.testing.assert_allclose(direct.values, detour.values, atol=1e-6)
+    # A block of another shape may be multiplied in another order, which rarely rounds the other way.
+    np.testing.assert_allclose(direct.values, detour.values, atol=1e-3)
+    assert (direct.values == detour.values).mean() > 0.999
     expected, found = (
-        locate(part, tolerance=0.02, global_min=-1, box_sizes=9, progress=False) for part in (detour, direct)
+        locate(part, tolerance=0.3, global_min=-1, box_sizes=9, progress=False) for part in (detour, direct)
     )
     assert len(expected)
-    pd.testing.assert_frame_equal(found, expected, atol=1e-6, rtol=0)
+    pd.testing.assert_frame_equal(found, expected)
     assert {"modelmd5", "stride", "filepath", "window_size"} <= set(direct.attributes)
 
 
