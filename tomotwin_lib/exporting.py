@@ -92,7 +92,7 @@ def destination_of(
                 file_name,
                 "its voxel size is not known, so that coordinates cannot be scaled to "
                 f"{output_voxel_size_in_angstrom:g} Å",
-                "Give it, or a tomogram whose header has it",
+                "Give it (--voxel-size), or a tomogram whose header has it (--tomogram)",
             )
         scale = voxel_size_in_angstrom / output_voxel_size_in_angstrom
     x_y_z = tomogram_size
@@ -193,13 +193,13 @@ def check_formats(
             raise InputError(
                 source,
                 f"{name} needs the voxel size, and the tomogram's header does not tell it",
-                "Say what it is",
+                "Give it (--voxel-size), or a tomogram whose header has it (--tomogram)",
             )
         if FORMATS[name].needs_tomogram_size and destination.tomogram_size is None:
             raise InputError(
                 source,
                 f"{name} counts from the centre of the tomogram, whose size is not known",
-                "Give the size",
+                "Give the tomogram (--tomogram), or its size in voxels of the output (--tomogram-size)",
             )
 
 

@@ -129,6 +129,8 @@ def run(args: argparse.Namespace) -> None:
 
                 figure = score_bars(results[name], _TITLES[name])
                 outputs.append(save_figure(outputs[-2].with_suffix(".png"), figure))
+    if limits is not None and (results["within limits"]["F1"] >= results["best case"]["F1"]).all():
+        warn("as good as the best case for every reference: were these limits chosen on these very picks?")
     for name, scores in results.items():
         _print_scores(_TITLES[name], scores, notes=name == names[-1])
     report_paths(outputs)

@@ -14,7 +14,7 @@ def add_limits(parser: argparse.ArgumentParser, purpose: str) -> None:
         "--limits", metavar="JSON",
         help=f"{purpose} the limits of an evaluation_optim_dict.json that `tomotwin evaluate positions "
         "--optim` wrote for another tomogram. Each reference gets its own, else the median over the "
-        "references of its class",
+        "references of its class. Further limits that are given narrow these",
     )  # fmt: skip
 
 

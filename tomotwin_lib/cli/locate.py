@@ -115,6 +115,9 @@ def _say_why_there_is_none(similarity: SimilarityMap, global_min: float) -> None
     # One reference at a time: a map of a large tomogram does not fit into memory twice.
     best = [column.max(initial=-np.inf, where=np.isfinite(column)) for column in similarity.values.T]
     reference = int(np.argmax(best))
+    if similarity.values.min() == similarity.values.max():
+        warn("no pick: the similarity is the same everywhere, so that this network tells nothing apart")
+        return
     highest = f"the highest similarity is {best[reference]:.3f}, to {similarity.references[reference]}"
     if best[reference] > global_min:
         warn(f"no pick, although {highest}: maxima at the map's border and of a single position do not count")

@@ -94,7 +94,7 @@ def _add_formats(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--copick-config", metavar="JSON",
-        help="also store the picks in this copick project, in Å (needs the extra: pip install '.[copick]')",
+        help="also store the picks in this copick project, in Å (needs the extra copick of this package)",
     )  # fmt: skip
     group.add_argument("--copick-run", metavar="NAME", help="copick's run (default: --tomogram-name)")
     group.add_argument("--copick-user", default="tomotwin", metavar="NAME", help="whose picks they are there")
@@ -153,7 +153,9 @@ def run(args: argparse.Namespace) -> None:
         rows.append((references[index], f"{len(chosen):,}", f"{(picks['predicted_class'] == index).sum():,}"))
     if args.png and tomogram is not None:
         outputs.append(_draw(folder, tomogram, kept))
-    if not len(kept) and len(picks):
+    if not len(picks):
+        warn(f"nothing was located for {', '.join(wanted)}: the files are empty")
+    elif not len(kept):
         best, largest = picks["metric_best"].max(), picks["size"].max()
         warn(f"these limits leave no pick; the best similarity is {best:.3f}, the largest size {largest}")
     if limits is not None:

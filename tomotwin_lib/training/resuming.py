@@ -111,6 +111,8 @@ def differences(trained: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[s
     configuration when it builds the network.
     """
     before, after = _meaning(trained), _meaning(wanted)
+    if before["identifier"] != after["identifier"]:  # nothing else can be compared then
+        return [f"identifier is {before['identifier']!r}, not {after['identifier']!r}"]
     return [
         f"{key} is {before.get(key)!r}, not {after.get(key)!r}"
         for key in dict.fromkeys([*before, *after])

@@ -102,7 +102,7 @@ def assign_roles(
             "Give densities of at least two classes of the subvolumes, with the labels in the file names",
         )
     anchors = _without(shared, negative)
-    several = "" if validation is not None else " with more than one subvolume"
+    several = "" if validation is not None else " with four subvolumes or more"
     for folder, which, labels in ((volumes, "", classes), (validation or volumes, several, valid)):
         if not set(anchors) & set(labels):
             raise InputError(

@@ -17,6 +17,8 @@ from tomotwin_lib.formats.volumes import find_volumes
 
 # The share of each class that is set aside, as in TomoTwin.
 SHARE = 0.2
+# A single subvolume has no other of its class to be compared with: its scores would mean nothing.
+FEWEST = 2
 
 
 @dataclass(frozen=True)
@@ -41,21 +43,21 @@ class Split:
 
 
 def split_by_class(folder: str | Path, seed: int) -> Split:
-    """Set a fifth of each class aside, chosen at random: one at least, but none of a class with only one.
+    """Set a fifth of each class aside, chosen at random: two at least, but none of a class of less than four.
 
     The choice follows from the seed and the names of the class's files, wherever the folder lies.
 
     Raises
     ------
     InputError
-        If there is no volume, a name tells no class, or fewer than two classes have two subvolumes.
+        If there is no volume, a name tells no class, or fewer than two classes have four subvolumes.
     """
     classes = by_class(find_volumes([folder]))
     validated_classes(folder, classes)
     training: list[Path] = []
     validation: list[Path] = []
     for label, paths in classes.items():
-        count = max(math.floor(SHARE * len(paths) + 0.5), 1) if len(paths) > 1 else 0
+        count = max(math.floor(SHARE * len(paths) + 0.5), FEWEST) if len(paths) >= 2 * FEWEST else 0
         # A stream of its own for each class, so that a new class changes nothing about the others.
         order = np.random.default_rng([seed, zlib.crc32(label.encode())]).permutation(len(paths))
         validation += [paths[index] for index in order[:count]]
@@ -64,7 +66,7 @@ def split_by_class(folder: str | Path, seed: int) -> Split:
 
 
 def validated_classes(folder: str | Path, classes: dict[str, list[Path]] | None = None) -> list[str]:
-    """The classes that a split of the folder validates: those with two subvolumes or more.
+    """The classes that a split of the folder validates: those with four subvolumes or more.
 
     Raises
     ------
@@ -72,13 +74,13 @@ def validated_classes(folder: str | Path, classes: dict[str, list[Path]] | None 
         As :func:`split_by_class`.
     """
     classes = by_class(find_volumes([folder])) if classes is None else classes
-    several = [label for label, paths in classes.items() if len(paths) > 1]
+    several = [label for label, paths in classes.items() if len(paths) >= 2 * FEWEST]
     if len(several) < 2:
         raise InputError(
             folder,
             "there are too few subvolumes to set some aside for validation: "
-            f"{', '.join(several) or 'no class'} alone has more than one",
-            "Give --validvolumes, or two subvolumes or more of at least two classes",
+            f"{', '.join(several) or 'no class'} alone has {2 * FEWEST} or more",
+            f"Give --validvolumes, or {2 * FEWEST} subvolumes or more of at least two classes",
         )
     return several
 

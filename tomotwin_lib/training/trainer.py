@@ -89,7 +89,7 @@ def train(
     Raises
     ------
     InputError
-        If ``output`` holds an earlier training and the checkpoint does not lie in it, the configuration, a
+        If ``output`` holds an earlier training and the checkpoint is none of it, the configuration, a
         folder or the checkpoint cannot be used, or ``seed`` is not that of the resumed run; before anything
         is computed.
     """
@@ -106,7 +106,9 @@ def train(
     MetricLoss(settings, configuration.get("distance", "COSINE"), class_count=2, embedding_size=2)
     folder = ensure_writable_folder(output)
     resumed = None if resume_from is None else read_resumption(resume_from, configuration, seed)
-    if not overwrite and (resume_from is None or not lies_in(resume_from, folder)):
+    # A checkpoint of TomoTwin's says nothing of what else its folder holds.
+    own = resumed is not None and resumed.state is not None and lies_in(resumed.path, folder)
+    if not overwrite and not own:
         refuse_used(folder)
     if seed is None:
         seed = (resumed.seed if resumed else None) or 0

@@ -134,11 +134,12 @@ class TrainingRun:
         path = found.path
         load_weights(self.network, found.weights, path)
         notes = [self._take_over(found)] if found.state is None else self._restore(found, found.state)
-        self.best_loss, self.best_f1 = found.best_loss, found.best_f1
         self.next_epoch = found.epoch + 1
-        self.elsewhere = (
-            None if lies_in(path, self.folder) else best_beside(path, found.configuration, found.epoch)
-        )
+        if found.state is not None:
+            self.best_loss, self.best_f1 = found.best_loss, found.best_f1
+            self.elsewhere = (
+                None if lies_in(path, self.folder) else best_beside(path, found.configuration, found.epoch)
+            )
         return notes
 
     def _restore(self, found: Resumption, state: Mapping[str, Any]) -> list[str]:
@@ -169,7 +170,14 @@ class TrainingRun:
 
     def _take_over(self, found: Resumption) -> str:
         """What a checkpoint of TomoTwin holds; returns what it does not."""
-        anew = ["history", "schedule of the learning rate", "scaler of mixed precision", "random numbers"]
+        # Its best scores were measured in another way: kept, they could be out of reach for ever.
+        anew = [
+            "history",
+            "best scores",
+            "schedule of the learning rate",
+            "scaler of mixed precision",
+            "random numbers",
+        ]
         if not take_over(self.optimizer, found.optimizer):
             anew.insert(0, "optimizer (its state does not fit)")
         if any(True for _ in self.loss.parameters()):
@@ -178,7 +186,8 @@ class TrainingRun:
             anew.append("choice of the subvolumes to validate with")
         return (
             f"{found.path} was not written by this library: the run goes on after its epoch {found.epoch} "
-            f"and keeps its best scores, but these begin anew: {', '.join(anew)}"
+            f"(counted from 0), with the learning rate {self.optimizer.param_groups[0]['lr']:g}; these begin "
+            f"anew: {', '.join(anew)}"
         )
 
     def go(
@@ -193,7 +202,9 @@ class TrainingRun:
         first = self.next_epoch
         if first >= epochs and not self.history.epochs:
             raise InputError(
-                "--epochs", f"it is {epochs}, and {first} lie behind the checkpoint", "Give more epochs"
+                "--epochs",
+                f"it is {epochs}, and {first} lie behind the checkpoint",
+                f"They count from the beginning: give {first + 1} or more",
             )
         limit = max_minutes * 60 if max_minutes is not None else math.inf
         bar = tqdm(total=epochs, initial=first, desc="training", unit="epoch", disable=not self.progress)

@@ -63,8 +63,10 @@ def test_limits_from_one_tomogram_score_and_pick_another(two: Path, run: Run) ->
     assert best["O_METRIC"] == pytest.approx(0.65)
     assert "as located:" in (two / "a" / "evaluation_optim.txt").read_text()
 
+    outcome = run(*EVALUATE, "a/located.tloc", "--limits", "a/evaluation_optim_dict.json")
+    assert outcome.code == 0 and "chosen on these very picks" in outcome.err
     outcome = run(*EVALUATE, "b/located.tloc", "--limits", "a/evaluation_optim_dict.json", "--png")
-    assert outcome.code == 0, outcome.err
+    assert outcome.code == 0 and "chosen on these very picks" not in outcome.err
     written = {path.name for path in (two / "b").iterdir()} - {"located.tloc"}
     assert written == {"evaluation_limits.txt", "evaluation_limits_dict.json", "evaluation_limits.png"}
     row = json.loads((two / "b" / "evaluation_limits_dict.json").read_text())["n_1abc.mrc"]

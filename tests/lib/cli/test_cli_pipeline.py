@@ -153,6 +153,13 @@ def test_locate_says_where_only_a_slope_is_left(tmp_path: Path, run: Run) -> Non
     assert outcome.code == 0
     assert "no pick, although the highest similarity is 0.800, to a.mrc" in outcome.err
     assert "border" in outcome.err
+    outcome = run("pick_main", "-l", tmp_path / "located.tloc", "-o", tmp_path / "coords")
+    assert outcome.code == 0 and "nothing was located for a.mrc" in outcome.err
+
+    flat = SimilarityMap(np.ones((125, 1), dtype=np.float32), ["a.mrc"], grid)
+    write_similarity_map(tmp_path / "map.tmap", flat)
+    outcome = run("main", "locate", "findmax", "-m", tmp_path / "map.tmap", "-o", tmp_path, "--no-progress")
+    assert outcome.code == 0 and "the same everywhere" in outcome.err
 
 
 def test_options_about_processes_change_nothing(located: Path, lab: Lab, run: Run) -> None:

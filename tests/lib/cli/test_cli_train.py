@@ -45,8 +45,8 @@ def test_what_is_set_aside_is_said_in_one_line(train: Train, tmp_path: Path) -> 
     outcome = train("out", "--epochs", "1")
     assert outcome.code == 0, outcome.err
     (line,) = outcome.err.splitlines()
-    assert line.startswith("note: no --validvolumes: 2 of 10 subvolumes")
-    assert "1 of 5 1abc, 1 of 5 2xyz" in line
+    assert line.startswith("note: no --validvolumes: 4 of 10 subvolumes")
+    assert "2 of 5 1abc, 2 of 5 2xyz" in line
     outcome = train("out", "--epochs", "1", "--validvolumes", tmp_path / "v", "--overwrite")
     assert (outcome.code, outcome.err) == (0, "")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -165,7 +166,7 @@ def test_a_training_of_tomotwin_goes_on(
             folders, tmp_path / "spied", epochs=10, resume_from=tmp_path / "tt" / "latest.pth",
             on_note=notes.append,
         )  # fmt: skip
-    assert (seen["number"], seen["best"]) == (8, (0.25, 0.75))
+    assert (seen["number"], seen["best"]) == (8, (math.inf, -math.inf))
     for name, tensor in seen["weights"].items():
         torch.testing.assert_close(tensor, content["model_state_dict"][f"module.{name}"], rtol=0, atol=0)
     theirs = content["optimizer_state_dict"]
@@ -176,12 +177,13 @@ def test_a_training_of_tomotwin_goes_on(
             torch.testing.assert_close(seen["optimizer"]["state"][number][name], value, rtol=0, atol=0)
     (note,) = notes
     assert "\n" not in note and "after its epoch 7" in note and "optimizer" not in note
-    assert all(word in note for word in ("history", "schedule", "scaler", "random numbers"))
+    assert all(word in note for word in ("history", "best scores", "schedule", "scaler", "random numbers"))
     assert result.history["epoch"].tolist() == [8, 9]
 
     # Trained in truth, its history begins where TomoTwin stopped, and what comes of it goes on like any.
     out = tmp_path / "out"
     run(folders, out, epochs=9, resume_from=tmp_path / "tt" / "latest.pth")
+    assert (out / "best_loss.pth").is_file() and (out / "best_f1.pth").is_file()
     again = run(folders, out, epochs=11, resume_from=out / "latest.pth", max_minutes=5)
     assert pd.read_csv(out / "history.csv")["epoch"].tolist() == [8, 9, 10]
     assert again.history["seconds"].is_monotonic_increasing

@@ -247,14 +247,14 @@ def test_trials_can_be_validated_with_what_is_set_aside(
     validated = {**options, "on_note": notes.append}
     result = search(space(), folders["volumes"], None, tmp_path, trials=2, **validated)
     assert seen == [(None, 1)] * 2
-    assert len(notes) == 1 and "2 of 12 subvolumes are set aside" in notes[0]
+    assert len(notes) == 1 and "4 of 12 subvolumes are set aside" in notes[0]
     aside = [
         load_checkpoint(result.folder / str(number) / "final.pth")["training_state"]["conditions"][
             "set_aside"
         ]
         for number in range(2)
     ]
-    assert aside[0] == aside[1] and len(aside[0]) == 2
+    assert aside[0] == aside[1] and len(aside[0]) == 4
     with pytest.raises(InputError, match=r"begun differently: set_aside\."):
         search(space(), **folders, output=tmp_path, trials=3, **options)
 
