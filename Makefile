@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-.PHONY: install demo test ui lint clean
+.PHONY: install demo test test-all ui lint clean
 
 install: $(INSTALLED)
 
@@ -19,6 +19,9 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-all: install
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m ""
 
 ui: install
 	$(BIN)/tomotwin-platform ui

@@ -38,7 +38,7 @@ def stored(path: Path) -> tuple[np.ndarray, np.ndarray, dict]:
     ("name", "stride", "padding", "mask"),
     [
         # 2,880 windows take some three minutes on one core, the others a quarter of one.
-        pytest.param("embed_padded", 4, True, None, marks=pytest.mark.slow),
+        pytest.param("embed_padded", 4, True, None, marks=pytest.mark.exhaustive),
         ("embed_unpadded", 3, False, None),
         ("embed_masked", 3, False, "mask.mrc"),
     ],
@@ -62,7 +62,7 @@ def test_every_row_and_the_lineage(
 
 
 def test_some_rows_with_padding(pipeline: Path, network: LoadedNetwork) -> None:
-    """What the slow test above compares for every row, for both ends and some between."""
+    """What the exhaustive test above compares for every row, for both ends and some between."""
     positions, vectors, _ = stored(pipeline / "embed_padded")
     tomogram = read_volume(pipeline / "tomogram.mrc")
     np.testing.assert_array_equal(window_grid(tomogram.data.shape, 4).positions(), positions)
