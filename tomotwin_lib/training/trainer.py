@@ -76,7 +76,8 @@ def train(
     max_negatives : negatives of each anchor in a batch, chosen at random; all where ``None``. A miner
         chooses by itself, and the losses with a direction a class have none.
     resume_from : ``latest.pth`` of an interrupted run with the same configuration, of this library or of
-        TomoTwin. Where it lies in another folder than ``output``, the ``best_*.pth`` beside it are copied.
+        TomoTwin. Where it is this library's and lies in another folder than ``output``, the ``best_*.pth``
+        beside it are copied.
     max_minutes : stop when this much time has passed; the cosine schedule then ends with it.
     save_after_improvement : also keep every improved network as ``best_model_NNN[_f1][_loss].pth``.
     overwrite : replace the checkpoints of an earlier training in ``output``, when the first epoch has been

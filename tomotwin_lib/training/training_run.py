@@ -131,18 +131,14 @@ class TrainingRun:
         InputError
             If the checkpoint does not fit the run, or its run was begun under other conditions.
         """
-        path = found.path
-        load_weights(self.network, found.weights, path)
-        notes = [self._take_over(found)] if found.state is None else self._restore(found, found.state)
+        load_weights(self.network, found.weights, found.path)
         self.next_epoch = found.epoch + 1
-        if found.state is not None:
-            self.best_loss, self.best_f1 = found.best_loss, found.best_f1
-            self.elsewhere = (
-                None if lies_in(path, self.folder) else best_beside(path, found.configuration, found.epoch)
-            )
-        return notes
+        if found.state is None:
+            return [self._take_over(found)]
+        self._restore(found, found.state)
+        return []
 
-    def _restore(self, found: Resumption, state: Mapping[str, Any]) -> list[str]:
+    def _restore(self, found: Resumption, state: Mapping[str, Any]) -> None:
         """Everything, from a checkpoint of this library's."""
         conditions = {"max_negatives": None, "densities": [], "set_aside": []} | state.get("conditions", {})
         if conditions != self.conditions:
@@ -166,7 +162,12 @@ class TrainingRun:
         self.plateau.load_state_dict(state["plateau"])
         self.scaler.load_state_dict(state["scaler"])
         self.history = History(self.folder / "history.csv", [Epoch(**row) for row in state["history"]])
-        return []
+        self.best_loss, self.best_f1 = found.best_loss, found.best_f1
+        self.elsewhere = (
+            None
+            if lies_in(found.path, self.folder)
+            else best_beside(found.path, found.configuration, found.epoch)
+        )
 
     def _take_over(self, found: Resumption) -> str:
         """What a checkpoint of TomoTwin holds; returns what it does not."""
