@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tomotwin_lib.formats.volumes import Volume
 
-SUMMARY = "Cut references, make masks and targets, filter embeddings, scale coordinates."
+SUMMARY = "Cut references, make masks and targets, filter embeddings, scale coordinates, combine networks."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_median(tools.add_parser("median_embedding", help="the median vector, which stands for background"))
     _add_make_target(tools.add_parser("make_target", help="the mean vector of each cluster, as references"))
     _add_scale(tools.add_parser("scale_coordinates", help="coordinates for another voxel size"))
+    _add_combine(tools.add_parser("combine_networks", help="several trained networks as one"))
     described = tools.add_parser("info", help="say what is in a file")
     described.add_argument("-i", "--input", dest="files", nargs="+", required=True, metavar="FILE")
     described.set_defaults(run=info.run)
@@ -296,4 +297,33 @@ def run_scale(args: argparse.Namespace) -> None:
         )
     write_coords(output, scale_picks(positions, factor))
     say(f"{len(positions):,} coordinates multiplied by {factor:g}")
+    report_paths([output])
+
+
+def _add_combine(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Write one checkpoint that embeds with several trained networks side by side: a similarity is then "
+        "the mean of theirs. Networks that were trained apart err in different places. It costs as much "
+        "time as they do together."
+    )
+    parser.add_argument(
+        "-m", "--modelpth", nargs="+", required=True, metavar="PTH",
+        help="checkpoints of fully convolutional networks, two or more, trained with the same distance",
+    )  # fmt: skip
+    parser.add_argument("-o", "--output", required=True, metavar="PTH", help="the checkpoint to write")
+    parser.set_defaults(run=run_combine)
+
+
+def run_combine(args: argparse.Namespace) -> None:
+    """Combine trained networks."""
+    output = Path(args.output)
+    if output.suffix != ".pth":
+        raise InputError(output, "it does not end in .pth", "Give the name of the checkpoint to write")
+    if output.exists():
+        raise InputError(output, "it is there already", "Give another name, or delete it first")
+    ensure_writable_folder(output.parent)
+    from tomotwin_lib.networks.ensemble import combine_checkpoints
+
+    channels = combine_checkpoints(args.modelpth, output)
+    say(f"{len(args.modelpth)} networks in one, {channels} channels")
     report_paths([output])

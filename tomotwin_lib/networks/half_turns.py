@@ -13,6 +13,7 @@ from torch.nn import functional
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.networks.base import DenseNetwork, EmbeddingNetwork
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
+from tomotwin_lib.networks.ensemble import Ensemble
 from tomotwin_lib.networks.half_turn_layers import HALF_TURNS
 
 _TOLERANCE = 1e-4
@@ -33,13 +34,20 @@ def average_half_turns(loaded: LoadedNetwork) -> LoadedNetwork:
     network = loaded.network
     if network.half_turn_invariant:
         return replace(loaded, half_turns=True)
-    averaged: EmbeddingNetwork
-    if isinstance(network, DenseNetwork):
-        averaged = _DenseMean(network)
-        _require_exact(averaged, network, loaded)
-    else:
-        averaged = _WindowMean(network)
-    return replace(loaded, network=averaged.eval(), half_turns=True)
+    return replace(loaded, network=_averaged(network, loaded).eval(), half_turns=True)
+
+
+def _averaged(network: EmbeddingNetwork, loaded: LoadedNetwork) -> EmbeddingNetwork:
+    if isinstance(network, Ensemble):
+        # Each member by itself: an average of the whole would give less weight to what differs more.
+        return Ensemble.of(_averaged(member, loaded) for member in network.members)  # type: ignore
+    if network.half_turn_invariant:
+        return network
+    if not isinstance(network, DenseNetwork):
+        return _WindowMean(network)
+    averaged = _DenseMean(network)
+    _require_exact(averaged, network, loaded)
+    return averaged
 
 
 class _WindowMean(EmbeddingNetwork):

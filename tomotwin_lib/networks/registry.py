@@ -8,6 +8,7 @@ from typing import Any
 
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.networks.base import EmbeddingNetwork
+from tomotwin_lib.networks.ensemble import Ensemble
 from tomotwin_lib.networks.fully_convolutional import FullyConvolutional
 from tomotwin_lib.networks.resnet import ResNet
 from tomotwin_lib.networks.siamese import SiameseNet
@@ -16,6 +17,7 @@ NETWORKS: dict[str, type[EmbeddingNetwork]] = {
     "FullyConvolutional": FullyConvolutional,
     "SiameseNet": SiameseNet,
     "Resnet": ResNet,
+    "Ensemble": Ensemble,
 }
 
 
