@@ -105,6 +105,12 @@ class EmbeddingConfig(dg.Config):
         default=True,
         description="Reflect the tomogram at its borders, so that particles there are found as well.",
     )
+    store: bool = Field(
+        default=True,
+        description="Keep the vectors in a file. If not, only how to make them is recorded, and "
+        "similarity_map makes them tile by tile, compares them and forgets them: the same picks, no file of "
+        "gigabytes, but no refinement.",
+    )
 
 
 @settings_of("similarity_map", "similarity")

@@ -16,11 +16,23 @@ import pandas as pd
 from tomotwin_assets.metadata import file_metadata
 from tomotwin_assets.partitions import split_key
 from tomotwin_assets.resources import DataFolder
-from tomotwin_assets.values import ReferenceVolumes, TrainingData, read_json, read_report
+from tomotwin_assets.values import (
+    ReferenceVolumes,
+    TrainingData,
+    UnstoredEmbedding,
+    read_json,
+    read_report,
+)
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import atomic_path, write_json
 from tomotwin_lib.formats import frames
 from tomotwin_lib.formats.volumes import Volume, read_volume
+from tomotwin_lib.products import TomogramEmbedding
+
+_UNSTORED = "unstored_embedding"
+"""The attribute of a frame without rows that tells how to make them."""
+_UNSTORED_BYTES = 100_000
+"""Such a frame is smaller: a larger file need not be read twice."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,31 @@ def _write_leaderboard(folder: DataFolder, path: Path, leaderboard: pd.DataFrame
         leaderboard.to_csv(temporary, index=False)
 
 
+def _write_embedding(
+    folder: DataFolder, path: Path, embedding: TomogramEmbedding | UnstoredEmbedding
+) -> None:
+    if isinstance(embedding, TomogramEmbedding):
+        frames.write_tomogram_embedding(path, embedding)
+        return
+    # Still a frame, which TomoTwin and pandas open, and see that it has no rows.
+    frame = pd.DataFrame({axis: pd.Series(dtype="float32") for axis in "ZYX"})
+    frame.attrs[_UNSTORED] = {
+        "model": folder.relative(Path(embedding.model)),
+        "tomogram": folder.relative(Path(embedding.tomogram)),
+        "options": embedding.options,
+    }
+    frames.write_frame(path, frame)
+
+
+def _read_embedding(folder: DataFolder, path: Path) -> TomogramEmbedding | UnstoredEmbedding:
+    if path.stat().st_size < _UNSTORED_BYTES:
+        record = frames.read_frame(path).attrs.get(_UNSTORED)
+        if record is not None:
+            files = {name: str(folder.path / record[name]) for name in ("model", "tomogram")}
+            return UnstoredEmbedding(**files, options=record["options"])
+    return frames.read_tomogram_embedding(path)
+
+
 FORMATS = {
     "training_data": _Format(
         lambda folder, path, value: write_json(path, asdict(value)),
@@ -79,7 +116,7 @@ FORMATS = {
     "tomogram": _Format(_write_tomogram, _read_tomogram),
     "reference_volumes": _Format(_write_references, _read_references),
     "reference_embeddings": _frame(frames.write_reference_embedding, frames.read_reference_embedding),
-    "tomogram_embeddings": _frame(frames.write_tomogram_embedding, frames.read_tomogram_embedding),
+    "tomogram_embeddings": _Format(_write_embedding, _read_embedding),
     "similarity_map": _frame(frames.write_similarity_map, frames.read_similarity_map),
     "located_picks": _frame(frames.write_picks, frames.read_picks),
     "evaluation_report": _Format(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -26,6 +26,25 @@ class ReferenceVolumes:
 
     paths: list[Path]
     box_sizes: int | dict[str, int]
+
+
+@dataclass(frozen=True)
+class UnstoredEmbedding:
+    """How to embed a tomogram, in place of its embedding.
+
+    Attributes
+    ----------
+    model, tomogram : the checkpoint and the tomogram, as files.
+    options : of :func:`tomotwin_lib.embedding.tomograms.embed_tomogram`.
+    """
+
+    model: str
+    tomogram: str
+    options: dict[str, Any]
+
+
+EmbeddingProduct: TypeAlias = Any
+"""A TomogramEmbedding or an UnstoredEmbedding; Dagster's types know no unions."""
 
 
 @dataclass(frozen=True)

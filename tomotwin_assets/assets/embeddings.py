@@ -13,8 +13,9 @@ from tomotwin_assets.configs import EmbeddingConfig, recorded
 from tomotwin_assets.partitions import models, pairs, tomograms
 from tomotwin_assets.progress import show_bars
 from tomotwin_assets.resources import ComputeDevice, DataFolder
-from tomotwin_assets.values import ReferenceVolumes
+from tomotwin_assets.values import EmbeddingProduct, ReferenceVolumes, UnstoredEmbedding
 from tomotwin_lib.distances import distance_named
+from tomotwin_lib.embedding.grids import window_grid
 from tomotwin_lib.embedding.preparation import require_usable
 from tomotwin_lib.embedding.subvolumes import embed_subvolumes
 from tomotwin_lib.embedding.tomograms import embed_tomogram
@@ -23,7 +24,7 @@ from tomotwin_lib.files import sha256_of_file
 from tomotwin_lib.formats.volumes import Volume, find_volumes, read_subvolume, read_volume
 from tomotwin_lib.networks.base import EmbeddingNetwork
 from tomotwin_lib.networks.checkpoint import load_network
-from tomotwin_lib.products import ReferenceEmbedding, TomogramEmbedding
+from tomotwin_lib.products import ReferenceEmbedding
 
 
 @dg.asset(partitions_def=tomograms, deps=[TOMOGRAMS], kinds={"mrc"})
@@ -110,19 +111,31 @@ def reference_embeddings(
 @dg.asset(partitions_def=pairs, kinds={"pytorch"}, pool="gpu")
 def tomogram_embeddings(
     config: EmbeddingConfig, tomogram: Volume, trained_model: Path, device: ComputeDevice
-) -> dg.MaterializeResult[TomogramEmbedding]:
+) -> dg.MaterializeResult[EmbeddingProduct]:
     """The tomogram as vectors, one for each position of a grid."""
     loaded = load_network(trained_model, device.name)
+    options = {"stride": config.stride, "padding": config.padding, "batch_size": config.batch_size}
+    about = {
+        "device": device.name,
+        "model_md5": loaded.md5,
+        "settings": dg.MetadataValue.json(recorded(config)),
+    }
+    if not config.store:
+        grid = window_grid(
+            tomogram.data.shape, config.stride, loaded.window_size, config.padding, source=tomogram.path
+        )
+        return dg.MaterializeResult(
+            value=UnstoredEmbedding(str(trained_model), str(tomogram.path), options),
+            metadata={
+                "summary": f"{grid.size:,} positions every {config.stride} voxels, not stored: "
+                "similarity_map makes them on the way",
+                "dagster/row_count": 0,
+                "grid_zyx": str(grid.shape),
+                **about,
+            },
+        )
     started = time.perf_counter()
-    embedding = embed_tomogram(
-        loaded,
-        tomogram,
-        stride=config.stride,
-        padding=config.padding,
-        batch_size=config.batch_size,
-        device=device.name,
-        progress=show_bars(),
-    )
+    embedding = embed_tomogram(loaded, tomogram, **options, device=device.name, progress=show_bars())
     seconds = time.perf_counter() - started
     positions, channels = embedding.vectors.shape
     return dg.MaterializeResult(
@@ -136,9 +149,7 @@ def tomogram_embeddings(
             "seconds": round(seconds, 2),
             "positions_per_second": round(positions / seconds, 1),
             "method": str(embedding.attributes.get("embedding_method", "")),
-            "device": device.name,
-            "model_md5": loaded.md5,
-            "settings": dg.MetadataValue.json(recorded(config)),
+            **about,
         },
     )
 

@@ -11,33 +11,43 @@ from tomotwin_assets import metadata
 from tomotwin_assets.configs import CoordinatesConfig, PickingConfig, SimilarityConfig, recorded
 from tomotwin_assets.partitions import pairs, split_key
 from tomotwin_assets.progress import show_bars
-from tomotwin_assets.resources import DataFolder
-from tomotwin_assets.values import ReferenceVolumes
+from tomotwin_assets.resources import ComputeDevice, DataFolder
+from tomotwin_assets.values import EmbeddingProduct, ReferenceVolumes, UnstoredEmbedding
+from tomotwin_lib.errors import InputError
 from tomotwin_lib.exporting import FORMATS, check_formats, destination_of, export_picks
 from tomotwin_lib.figures import orthoslices_with_picks, similarity_histogram, similarity_slices
 from tomotwin_lib.files import ensure_writable_folder
 from tomotwin_lib.formats.volumes import read_volume
 from tomotwin_lib.locating import locate
+from tomotwin_lib.networks.checkpoint import load_network
 from tomotwin_lib.picking import keep_picks
-from tomotwin_lib.products import ReferenceEmbedding, SimilarityMap, TomogramEmbedding
+from tomotwin_lib.products import ReferenceEmbedding, SimilarityMap
 from tomotwin_lib.refinement import refine_references
+from tomotwin_lib.scoring import score_tomogram
 from tomotwin_lib.similarity import similarity_map as compare
 from tomotwin_lib.voxel_sizes import differing_voxel_sizes
 
 
-@dg.asset(partitions_def=pairs, kinds={"numpy"})
+@dg.asset(partitions_def=pairs, kinds={"numpy"}, pool="gpu")
 def similarity_map(
     context: dg.AssetExecutionContext,
     config: SimilarityConfig,
-    tomogram_embeddings: TomogramEmbedding,
+    tomogram_embeddings: EmbeddingProduct,
     reference_embeddings: ReferenceEmbedding,
+    device: ComputeDevice,
 ) -> dg.MaterializeResult[SimilarityMap]:
-    """The similarity of every position of the tomogram to every reference; more is better."""
+    """The similarity of every position of the tomogram to every reference; more is better.
+
+    Where the embedding is not stored, the tomogram is embedded here, tile by tile (hence the pool).
+    """
     started = time.perf_counter()
-    references = reference_embeddings
-    if config.refine:
-        references = refine_references(tomogram_embeddings, references)
-    similarity = compare(tomogram_embeddings, references, progress=show_bars())
+    if isinstance(tomogram_embeddings, UnstoredEmbedding):
+        similarity = _score(tomogram_embeddings, reference_embeddings, config, device.name)
+    else:
+        references = reference_embeddings
+        if config.refine:
+            references = refine_references(tomogram_embeddings, references)
+        similarity = compare(tomogram_embeddings, references, progress=show_bars())
     seconds = time.perf_counter() - started
     highest = pd.DataFrame(
         {
@@ -47,7 +57,7 @@ def similarity_map(
         }
     )
     problem = differing_voxel_sizes(
-        str(tomogram_embeddings.attributes.get("filepath", "")), reference_embeddings.paths
+        str(similarity.attributes.get("filepath", "")), reference_embeddings.paths
     )
     if problem:
         context.log.warning(problem)
@@ -160,6 +170,23 @@ def picked_coordinates(
             "files": dg.MetadataValue.json([path.name for path in written]),
             "settings": dg.MetadataValue.json(recorded(config)),
         },
+    )
+
+
+def _score(
+    embedding: UnstoredEmbedding, references: ReferenceEmbedding, config: SimilarityConfig, device: str
+) -> SimilarityMap:
+    """The map of a tomogram whose vectors are made on the way and forgotten."""
+    if config.refine:
+        raise InputError(
+            "[similarity] refine",
+            "references cannot be refined without all vectors of the tomogram, which are not stored",
+            "Set store = true in [embedding], or refine = false",
+        )
+    volume = read_volume(embedding.tomogram)
+    loaded = load_network(embedding.model, device)
+    return score_tomogram(
+        loaded, volume, references, **embedding.options, device=device, progress=show_bars()
     )
 
 
