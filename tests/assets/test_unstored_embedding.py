@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 from tiny_platform import SETTINGS, Platform
@@ -19,9 +20,10 @@ def test_the_picks_are_those_of_stored_vectors(finished: Platform, platform: Pla
             [read(platform.folder.product(asset, "net", name)) for platform in (finished, platform)]
             for asset, read in (("similarity_map", read_similarity_map), ("located_picks", read_picks))
         )
-        assert maps[0].values.tolist() == maps[1].values.tolist()
+        # Sums over blocks of other sizes may round the last of 16 bits otherwise.
+        assert np.abs(maps[0].values - maps[1].values).max() < 1e-3
         assert len(picks[0]) > 0
-        pd.testing.assert_frame_equal(*picks)
+        pd.testing.assert_frame_equal(*picks, atol=1e-3)
     record = read_frame(platform.folder.product("tomogram_embeddings", "net", "one"))
     assert len(record) == 0 and list(record.columns) == ["Z", "Y", "X"]
 
