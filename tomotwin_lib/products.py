@@ -155,11 +155,13 @@ class SimilarityMap:
         lowest, highest = np.full(count, np.inf), np.full(count, -np.inf)
         sums, counts = np.zeros(count), np.zeros(count)
         for block in self.blocks():
-            values = block.astype(np.float64)
+            values = block.astype(np.float32)
             finite = np.isfinite(values)
-            lowest = np.minimum(lowest, values.min(axis=0, initial=np.inf, where=finite))
-            highest = np.maximum(highest, values.max(axis=0, initial=-np.inf, where=finite))
-            sums += values.sum(axis=0, where=finite)
+            # Conditions take ten times as long, and there is hardly ever need of one.
+            where: Any = True if finite.all() else finite
+            lowest = np.minimum(lowest, values.min(axis=0, initial=np.inf, where=where))
+            highest = np.maximum(highest, values.max(axis=0, initial=-np.inf, where=where))
+            sums += values.sum(axis=0, where=where, dtype=np.float64)
             counts += finite.sum(axis=0)
         means = np.divide(sums, counts, out=np.full(count, np.nan), where=counts > 0)
         return Spread(lowest, highest, means)

@@ -8,8 +8,9 @@ import numpy.typing as npt
 from tomotwin_lib.distances import Distance
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.products import FloatArray, IntArray, ReferenceEmbedding, TomogramEmbedding
-from tomotwin_lib.rows import row_blocks
+from tomotwin_lib.rows import row_slices
 from tomotwin_lib.similarity import check_same_network, distance_of
+from tomotwin_lib.threads import in_threads
 
 
 def refine_references(
@@ -72,21 +73,24 @@ def nearest_embeddings(
     best = [np.empty(0, dtype=np.float32)] * len(references)
     rows = [np.empty(0, dtype=np.int64)] * len(references)
     # What is no better than the last of the best so far, which is soon nearly everything, is dropped at once.
+    # A thread that still sees an older bound drops less, and the rest is dropped here.
     least = np.full(len(references), -np.inf, dtype=np.float32)
-    start = 0
-    for block in row_blocks(vectors):
-        found = distance.similarity(block, references)
+
+    def search(block: slice) -> tuple[IntArray, IntArray, FloatArray]:
+        found = distance.similarity(vectors[block], references)
         better = found > least
         better[:, np.isneginf(least)] = True
         places, numbers = np.nonzero(better)
+        return block.start + places, numbers, found[better]
+
+    for places, numbers, found in in_threads(search, row_slices(vectors)):
         for number in np.unique(numbers):
-            new = places[numbers == number]
-            values = np.append(best[number], found[new, number])
+            new = numbers == number
+            values = np.append(best[number], found[new])
             kept = np.sort(np.argsort(-values, kind="stable")[:count])
-            best[number], rows[number] = values[kept], np.append(rows[number], start + new)[kept]
+            best[number], rows[number] = values[kept], np.append(rows[number], places[new])[kept]
             if len(kept) == count:
                 least[number] = best[number].min()
-        start += len(block)
     return np.stack(rows)
 
 

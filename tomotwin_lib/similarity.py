@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from tomotwin_lib.distances import Distance, distance_named
@@ -14,6 +13,7 @@ from tomotwin_lib.errors import InputError
 from tomotwin_lib.precision import halved
 from tomotwin_lib.products import FloatArray, ReferenceEmbedding, SimilarityMap, TomogramEmbedding
 from tomotwin_lib.rows import blocks, row_blocks
+from tomotwin_lib.threads import in_threads
 
 
 class Comparison:
@@ -47,15 +47,23 @@ class Comparison:
         """Number of positions."""
         return len(self._vectors[0])
 
-    def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
-        """The values (site, reference) some sites at a time, in their order."""
+    def blocks(self) -> Iterator[FloatArray]:
+        """The values (site, reference) some sites at a time, in their order.
+
+        float16 as files hold them, or float32 where the distance has no bound.
+        """
         vectors, references = self._vectors
+
+        def compare(block: FloatArray) -> FloatArray:
+            values = self.distance.similarity(block, references)
+            return halved(values) if self.distance.bounded else values
+
         with tqdm(
             total=len(self), desc="Map", unit="position", unit_scale=True, disable=not self._progress
         ) as bar:
-            for block in row_blocks(vectors):
-                yield self.distance.similarity(block, references)
-                bar.update(len(block))
+            for values in in_threads(compare, row_blocks(vectors)):
+                yield values
+                bar.update(len(values))
 
 
 def similarity_map(
@@ -83,10 +91,10 @@ def similarity_map(
         If another network made the references, or one with another number of channels.
     """
     comparison = Comparison(tomogram, references, progress=progress)
-    bounded = comparison.distance.bounded
-    values = np.empty((len(comparison), len(references.vectors)), np.float16 if bounded else np.float32)
+    kind = np.float16 if comparison.distance.bounded else np.float32
+    values = np.empty((len(comparison), len(references.vectors)), dtype=kind)
     for block, found in zip(blocks(len(values)), comparison.blocks(), strict=True):
-        values[block] = halved(found) if bounded else found
+        values[block] = found
     return map_of(values, tomogram, references)
 
 

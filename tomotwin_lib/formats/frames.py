@@ -310,7 +310,7 @@ def _write_sites(
 
 def _of_type(blocks: Iterable[FloatArray], kind: type[np.floating[Any]]) -> Iterator[FloatArray]:
     for block in blocks:
-        values = halved(block) if kind is np.float16 else block.astype(np.float32)
+        values = block.astype(kind, copy=False) if kind is np.float32 else halved(block)
         if values.dtype != kind:
             raise _BeyondHalfPrecision
         yield values
