@@ -10,7 +10,8 @@ from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.volumes import Volume, require_finite
 from tomotwin_lib.heatmaps import heatmap
 from tomotwin_lib.products import TomogramEmbedding
-from tomotwin_lib.similarity import similarity_map
+from tomotwin_lib.rows import row_blocks
+from tomotwin_lib.similarity import distance_of, map_of
 from tomotwin_lib.targets import median_target
 
 # Deviations in voxels of the Gaussians that take away the slow background and the noise, and the edge in
@@ -70,7 +71,11 @@ def median_mask(
     """
     if dilation < 0:
         raise InputError("--dilation", f"{dilation} is no radius", "Give 0 or more voxels")
-    similarity = similarity_map(embedding, median_target(embedding), progress=False)
+    median = median_target(embedding)
+    # Not rounded to half precision, as a map is.
+    compare = distance_of(median).similarity
+    values = np.concatenate([compare(block, median.vectors) for block in row_blocks(embedding.vectors)])
+    similarity = map_of(values, embedding, median)
     mask = heatmap(similarity, 0) < threshold
     if dilation:
         # A distance is cheaper than a large structuring element, and exact.

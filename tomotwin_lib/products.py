@@ -5,12 +5,14 @@ How they lie on disk is the business of :mod:`tomotwin_lib.formats`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from tomotwin_lib.rows import blocks, row_blocks, row_slices
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
@@ -53,8 +55,17 @@ class Grid:
         """
         if sites is None:
             sites = np.arange(self.size)
-        indices = np.stack(np.unravel_index(sites, self.shape), axis=1)
-        return (np.asarray(self.origin) + indices * np.asarray(self.stride)).astype(np.float32)
+        positions = np.empty((len(sites), 3), dtype=np.float32)
+        rows, x = np.divmod(sites, self.shape[2])
+        indices = (*np.divmod(rows, self.shape[1]), x)
+        for axis, (index, origin, stride) in enumerate(zip(indices, self.origin, self.stride, strict=True)):
+            positions[:, axis] = origin + index * stride
+        return positions
+
+    def position_blocks(self, sites: IntArray | None = None) -> Iterator[npt.NDArray[np.float32]]:
+        """The :meth:`positions` of the given sites (all where ``None``), some at a time."""
+        for block in blocks(self.size if sites is None else len(sites)):
+            yield self.positions(np.arange(block.start, block.stop) if sites is None else sites[block])
 
 
 @dataclass
@@ -63,7 +74,8 @@ class TomogramEmbedding:
 
     Attributes
     ----------
-    vectors : (site, channel), float32, of unit norm.
+    vectors : (site, channel), of unit norm; float32, or float16 as files hold them. What was read may lie in
+        its file still, and is read-only then: go through it with :func:`~tomotwin_lib.rows.row_blocks`.
     grid : where the sites lie.
     sites : (site,) flat indices into the grid in rising order; ``None`` when every centre has a vector.
     attributes : the lineage that TomoTwin keeps in ``DataFrame.attrs``.
@@ -100,13 +112,28 @@ class ReferenceEmbedding:
         return [path.replace("\\", "/").rsplit("/", 1)[-1] for path in self.paths]
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Between what values lie.
+
+    Attributes
+    ----------
+    lowest, highest, mean : (reference,); infinite or no number where there is no value.
+    """
+
+    lowest: npt.NDArray[np.float64]
+    highest: npt.NDArray[np.float64]
+    mean: npt.NDArray[np.float64]
+
+
 @dataclass
 class SimilarityMap:
     """The similarity of every embedded position to every reference; more is better.
 
     Attributes
     ----------
-    values : (site, reference), float32.
+    values : (site, reference); float32, or float16 as files hold them, and as with :class:`TomogramEmbedding`
+        perhaps in the file still.
     references : names of the references.
     grid, sites : as in :class:`TomogramEmbedding`.
     attributes : the lineage that TomoTwin keeps in ``DataFrame.attrs``.
@@ -118,11 +145,31 @@ class SimilarityMap:
     sites: IntArray | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
 
+    def blocks(self) -> Iterator[FloatArray]:
+        """The values some sites at a time, in their order."""
+        return row_blocks(self.values)
+
+    def spread(self) -> Spread:
+        """Between what the finite values lie, reference by reference."""
+        count = len(self.references)
+        lowest, highest = np.full(count, np.inf), np.full(count, -np.inf)
+        sums, counts = np.zeros(count), np.zeros(count)
+        for block in self.blocks():
+            values = block.astype(np.float32)
+            finite = np.isfinite(values)
+            # Conditions take ten times as long, and there is hardly ever need of one.
+            where: Any = True if finite.all() else finite
+            lowest = np.minimum(lowest, values.min(axis=0, initial=np.inf, where=where))
+            highest = np.maximum(highest, values.max(axis=0, initial=-np.inf, where=where))
+            sums += values.sum(axis=0, where=where, dtype=np.float64)
+            counts += finite.sum(axis=0)
+        means = np.divide(sums, counts, out=np.full(count, np.nan), where=counts > 0)
+        return Spread(lowest, highest, means)
+
     def volume(self, reference: int, fill: float = -np.inf) -> npt.NDArray[np.float32]:
         """The map of one reference on the grid, shape (z, y, x); ``fill`` where a mask left no value."""
-        values = self.values[:, reference].astype(np.float32)
-        if self.sites is None:
-            return values.reshape(self.grid.shape)
         volume = np.full(self.grid.size, fill, dtype=np.float32)
-        volume[self.sites] = values
+        for block in row_slices(self.values):
+            sites = block if self.sites is None else self.sites[block]
+            volume[sites] = self.values[block, reference]
         return volume.reshape(self.grid.shape)

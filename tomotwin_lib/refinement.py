@@ -8,7 +8,9 @@ import numpy.typing as npt
 from tomotwin_lib.distances import Distance
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.products import FloatArray, IntArray, ReferenceEmbedding, TomogramEmbedding
-from tomotwin_lib.similarity import blocks, check_same_network, distance_of
+from tomotwin_lib.rows import row_slices
+from tomotwin_lib.similarity import check_same_network, distance_of
+from tomotwin_lib.threads import in_threads
 
 
 def refine_references(
@@ -63,24 +65,33 @@ def nearest_embeddings(
     count: int,
     distance: Distance,
 ) -> npt.NDArray[np.int64]:
-    """Rows of the ``count`` vectors most similar to each reference, shape (reference, neighbour), unsorted.
+    """Rows of the ``count`` vectors most similar to each reference, shape (reference, neighbour), rising.
 
-    All vectors where there are fewer. Works block by block and keeps the best so far: the similarities of a
-    whole tomogram never lie in memory.
+    All vectors where there are fewer; of equals the first rows. Works block by block and keeps the best so
+    far: the similarities of a whole tomogram never lie in memory.
     """
-    best = np.empty((len(references), 0), dtype=np.float32)
-    rows = np.empty((len(references), 0), dtype=np.int64)
-    for block in blocks(len(vectors)):
-        found = distance.similarity(vectors[block], references).T
-        best = np.concatenate([best, found], axis=1)
-        rows = np.concatenate(
-            [rows, np.broadcast_to(np.arange(block.start, block.stop), found.shape)], axis=1
-        )
-        if best.shape[1] > count:
-            kept = np.argpartition(best, best.shape[1] - count, axis=1)[:, -count:]
-            best = np.take_along_axis(best, kept, axis=1)
-            rows = np.take_along_axis(rows, kept, axis=1)
-    return rows
+    best = [np.empty(0, dtype=np.float32)] * len(references)
+    rows = [np.empty(0, dtype=np.int64)] * len(references)
+    # What is no better than the last of the best so far, which is soon nearly everything, is dropped at once.
+    # A thread that still sees an older bound drops less, and the rest is dropped here.
+    least = np.full(len(references), -np.inf, dtype=np.float32)
+
+    def search(block: slice) -> tuple[IntArray, IntArray, FloatArray]:
+        found = distance.similarity(vectors[block], references)
+        better = found > least
+        better[:, np.isneginf(least)] = True
+        places, numbers = np.nonzero(better)
+        return block.start + places, numbers, found[better]
+
+    for places, numbers, found in in_threads(search, row_slices(vectors)):
+        for number in np.unique(numbers):
+            new = numbers == number
+            values = np.append(best[number], found[new])
+            kept = np.sort(np.argsort(-values, kind="stable")[:count])
+            best[number], rows[number] = values[kept], np.append(rows[number], places[new])[kept]
+            if len(kept) == count:
+                least[number] = best[number].min()
+    return np.stack(rows)
 
 
 def _medoid(vectors: FloatArray, candidates: IntArray, distance: Distance) -> int:

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tomotwin_lib.embedding.tomograms import embed_tomogram
-from tomotwin_lib.formats.columns import halved
 from tomotwin_lib.formats.volumes import Volume
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
+from tomotwin_lib.precision import halved
 from tomotwin_lib.products import FloatArray, ReferenceEmbedding, SimilarityMap
 from tomotwin_lib.similarity import check_references, distance_of, map_of
 
@@ -42,7 +42,8 @@ def score_tomogram(
     distance = distance_of(references)
 
     def similarities(vectors: npt.NDArray[np.float32]) -> FloatArray:
-        return halved(distance.similarity(halved(vectors), references.vectors)).astype(np.float32)
+        found = halved(distance.similarity(halved(vectors), references.vectors))
+        return found if distance.bounded else found.astype(np.float32)
 
     scored = embed_tomogram(loaded, volume, keep=similarities, **options)
     return map_of(scored.vectors, scored, references)

@@ -10,9 +10,60 @@ from tqdm import tqdm
 
 from tomotwin_lib.distances import Distance, distance_named
 from tomotwin_lib.errors import InputError
+from tomotwin_lib.precision import halved
 from tomotwin_lib.products import FloatArray, ReferenceEmbedding, SimilarityMap, TomogramEmbedding
+from tomotwin_lib.rows import blocks, row_blocks
+from tomotwin_lib.threads import in_threads
 
-_BLOCK = 1 << 17  # vectors compared at a time: 16 MiB of 32 channels
+
+class Comparison:
+    """The similarity map of a tomogram before it is computed.
+
+    Like a :class:`~tomotwin_lib.products.SimilarityMap`, but its values are made a few at a time as they are
+    asked for, so that they never lie in memory together. The distance is the one that the network was trained
+    with, as its configuration says.
+
+    Attributes
+    ----------
+    references, grid, sites, attributes : as in :class:`~tomotwin_lib.products.SimilarityMap`. The attributes
+        are the tomogram's, with the names of the ``references`` and with ``skip_refinement``, which says that
+        they are as the network gave them.
+    distance : by which they are compared.
+    """
+
+    def __init__(
+        self, tomogram: TomogramEmbedding, references: ReferenceEmbedding, *, progress: bool = True
+    ) -> None:
+        """Take what is to be compared; see :func:`similarity_map`."""
+        check_same_network(tomogram, references)
+        self.distance = distance_of(references)
+        self.references = references.names
+        self.grid, self.sites = tomogram.grid, tomogram.sites
+        self.attributes = _attributes_of_map(tomogram, references)
+        self._vectors = tomogram.vectors, references.vectors
+        self._progress = progress
+
+    def __len__(self) -> int:
+        """Number of positions."""
+        return len(self._vectors[0])
+
+    def blocks(self) -> Iterator[FloatArray]:
+        """The values (site, reference) some sites at a time, in their order.
+
+        float16 as files hold them, or float32 where the distance has no bound.
+        """
+        vectors, references = self._vectors
+
+        def compare(block: FloatArray) -> FloatArray:
+            values = self.distance.similarity(block, references)
+            return halved(values) if self.distance.bounded else values
+
+        with tqdm(
+            total=len(self), desc="Map", unit="position", unit_scale=True, disable=not self._progress
+        ) as bar:
+            for values in in_threads(compare, row_blocks(vectors)):
+                yield values
+                bar.update(len(values))
 
 
 def similarity_map(
@@ -30,21 +81,20 @@ def similarity_map(
 
     Returns
     -------
-    The map; its attributes are the tomogram's, with the names of the ``references`` and with
-    ``skip_refinement``, which says that they are as the network gave them.
+    The map, float16 as files hold it, or float32 where the distance has no bound; its attributes are the
+    tomogram's, with the names of the ``references`` and with ``skip_refinement``, which says that they are as
+    the network gave them.
 
     Raises
     ------
     InputError
         If another network made the references, or one with another number of channels.
     """
-    check_same_network(tomogram, references)
-    distance = distance_of(references)
-    values = np.empty((len(tomogram.vectors), len(references.vectors)), dtype=np.float32)
-    with tqdm(total=len(values), desc="Map", unit="position", unit_scale=True, disable=not progress) as bar:
-        for block in blocks(len(values)):
-            values[block] = distance.similarity(tomogram.vectors[block], references.vectors)
-            bar.update(block.stop - block.start)
+    comparison = Comparison(tomogram, references, progress=progress)
+    kind = np.float16 if comparison.distance.bounded else np.float32
+    values = np.empty((len(comparison), len(references.vectors)), dtype=kind)
+    for block, found in zip(blocks(len(values)), comparison.blocks(), strict=True):
+        values[block] = found
     return map_of(values, tomogram, references)
 
 
@@ -55,12 +105,16 @@ def map_of(values: FloatArray, tomogram: TomogramEmbedding, references: Referenc
         references=references.names,
         grid=tomogram.grid,
         sites=tomogram.sites,
-        attributes={
-            **tomogram.attributes,
-            "references": references.names,
-            "skip_refinement": not references.attributes.get("refined", False),
-        },
+        attributes=_attributes_of_map(tomogram, references),
     )
+
+
+def _attributes_of_map(tomogram: TomogramEmbedding, references: ReferenceEmbedding) -> dict[str, Any]:
+    return {
+        **tomogram.attributes,
+        "references": references.names,
+        "skip_refinement": not references.attributes.get("refined", False),
+    }
 
 
 def check_same_network(
@@ -137,9 +191,3 @@ def distance_of(references: ReferenceEmbedding) -> Distance:
     configuration = references.attributes.get("tomotwin_config") or {}
     source = str(references.attributes.get("modelpth", "tomotwin_config"))
     return distance_named(configuration.get("distance", "COSINE"), source)
-
-
-def blocks(count: int, size: int = _BLOCK) -> Iterator[slice]:
-    """Slices that cut ``count`` rows into pieces of at most ``size``."""
-    for start in range(0, count, size):
-        yield slice(start, min(start + size, count))

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.products import FloatArray, IntArray, ReferenceEmbedding, SimilarityMap, TomogramEmbedding
+from tomotwin_lib.rows import row_slices
 
 
 def median_target(embedding: TomogramEmbedding) -> ReferenceEmbedding:
@@ -16,8 +17,10 @@ def median_target(embedding: TomogramEmbedding) -> ReferenceEmbedding:
     -------
     One vector, not of unit norm, named ``median``.
     """
-    median = np.median(embedding.vectors.astype(np.float32), axis=0)
-    return ReferenceEmbedding(median[None].astype(np.float32), ["median"], dict(embedding.attributes))
+    # One channel at a time: a large embedding does not fit into memory once more.
+    channels = (channel.astype(np.float32) for channel in embedding.vectors.T)
+    median = np.array([[np.median(channel, overwrite_input=True) for channel in channels]], dtype=np.float32)
+    return ReferenceEmbedding(median, ["median"], dict(embedding.attributes))
 
 
 def cluster_targets(vectors: FloatArray, clusters: IntArray) -> tuple[npt.NDArray[np.float32], list[str]]:
@@ -72,8 +75,12 @@ def select_by_similarity(
             f"its {len(similarity.values):,} positions are not the embedding's {len(embedding.vectors):,}",
             "Give the map that was made of this embedding",
         )
-    values = similarity.values if reference is None else similarity.values[:, [reference]]
-    kept = ((values >= threshold) if above else (values < threshold)).any(axis=1)
+    values = similarity.values if reference is None else similarity.values[:, reference : reference + 1]
+    kept = np.zeros(len(values), dtype=bool)
+    for block in row_slices(values):
+        # A threshold is compared with what was stored as it is: half precision would round it, too.
+        part = values[block].astype(np.float32)
+        kept[block] = ((part >= threshold) if above else (part < threshold)).any(axis=1)
     if not kept.any():
         raise InputError(
             "--threshold",

@@ -49,12 +49,9 @@ def similarity_map(
             references = refine_references(tomogram_embeddings, references)
         similarity = compare(tomogram_embeddings, references, progress=show_bars())
     seconds = time.perf_counter() - started
+    spread = similarity.spread()
     highest = pd.DataFrame(
-        {
-            "reference": similarity.references,
-            "highest": similarity.values.max(axis=0).astype(float),
-            "mean": similarity.values.mean(axis=0).astype(float),
-        }
+        {"reference": similarity.references, "highest": spread.highest, "mean": spread.mean}
     )
     problem = differing_voxel_sizes(
         str(similarity.attributes.get("filepath", "")), reference_embeddings.paths

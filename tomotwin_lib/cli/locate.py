@@ -112,10 +112,10 @@ def _draw(folder: Path, similarity: SimilarityMap, global_min: float) -> list[Pa
 def _say_why_there_is_none(similarity: SimilarityMap, global_min: float) -> None:
     import numpy as np
 
-    # One reference at a time: a map of a large tomogram does not fit into memory twice.
-    best = [column.max(initial=-np.inf, where=np.isfinite(column)) for column in similarity.values.T]
+    spread = similarity.spread()
+    best = spread.highest
     reference = int(np.argmax(best))
-    if similarity.values.min() == similarity.values.max():
+    if spread.lowest.min() == best.max():
         warn("no pick: the similarity is the same everywhere, so that this network tells nothing apart")
         return
     highest = f"the highest similarity is {best[reference]:.3f}, to {similarity.references[reference]}"

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
         write_similarity_map,
     )
     from tomotwin_lib.refinement import refine_references
-    from tomotwin_lib.similarity import check_same_network, similarity_map
+    from tomotwin_lib.similarity import Comparison, check_same_network
     from tomotwin_lib.voxel_sizes import differing_voxel_sizes
 
     references = read_reference_embedding(args.references)
@@ -53,8 +53,8 @@ def run(args: argparse.Namespace) -> None:
         references = refine_references(tomogram, references)
     if problem := differing_voxel_sizes(tomogram.attributes.get("filepath", ""), references.paths):
         warn(problem)
-    similarity = similarity_map(tomogram, references, progress=args.progress)
+    comparison = Comparison(tomogram, references, progress=args.progress)
     output = folder / "map.tmap"
-    write_similarity_map(output, similarity)
-    say(f"{len(similarity.values):,} positions compared with {len(similarity.references)} references")
+    write_similarity_map(output, comparison)
+    say(f"{len(comparison):,} positions compared with {len(comparison.references)} references")
     report_paths([output])

@@ -71,16 +71,19 @@ def similarity_histogram(similarity: SimilarityMap, global_min: float | None = N
     count = len(similarity.references)
     figure = new_figure(8, max(3.6, 1.2 + 0.21 * count))
     axes = figure.add_subplot()
-    values = similarity.values
-    finite = values[np.isfinite(values)]
-    if not finite.size:
+    spread = similarity.spread()
+    low, high = float(spread.lowest.min(initial=np.inf)), float(spread.highest.max(initial=-np.inf))
+    if low > high:
         say_empty(axes, "the map holds no value")
         return figure
-    low, high = float(finite.min()), float(finite.max())
     edges = np.linspace(low, max(high, low + 0.01), _HISTOGRAM_BINS + 1)
     centres = (edges[1:] + edges[:-1]) / 2
+    counted = np.zeros((count, _HISTOGRAM_BINS))
+    for block in similarity.blocks():
+        for index, column in enumerate(block.astype(np.float32).T):
+            counted[index] += np.histogram(column, bins=edges)[0]
     for index, name in enumerate(short_names(similarity.references)):
-        counts = np.histogram(values[:, index], bins=edges)[0].astype(float)
+        counts = counted[index]
         counts[counts == 0] = np.nan
         # Dots, so that a bin that stands alone in the tail is seen.
         axes.plot(
@@ -95,7 +98,9 @@ def similarity_histogram(similarity: SimilarityMap, global_min: float | None = N
             rotation=90, ha="left", va="bottom", fontsize="small", color=GREY,
         )  # fmt: skip
     axes.set_yscale("log")
-    axes.set(xlabel="similarity", ylabel="positions", title=f"Similarity at {len(values):,} positions")
+    axes.set(
+        xlabel="similarity", ylabel="positions", title=f"Similarity at {len(similarity.values):,} positions"
+    )
     tidy(axes, grid="y")
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     return figure

@@ -13,6 +13,9 @@ from scipy.ndimage import gaussian_filter
 from tomotwin_lib.figures.style import GREY, new_figure, say_empty, short_names
 from tomotwin_lib.products import SimilarityMap
 
+# Sites, spread over the map, whose values tell its median well enough for colours.
+_SAMPLED = 2**18
+
 
 def similarity_slices(similarity: SimilarityMap, *, columns: int = 4, most: int = 16) -> Figure:
     """For every reference the z slice of its map that holds its highest similarity, which a ring marks.
@@ -24,7 +27,8 @@ def similarity_slices(similarity: SimilarityMap, *, columns: int = 4, most: int 
     most : how many references are drawn at most, in the order of the map.
     """
     count = min(len(similarity.references), most)
-    if count == 0 or not np.isfinite(similarity.values).any():
+    highest = float(similarity.spread().highest.max(initial=-np.inf))
+    if count == 0 or highest == -np.inf:
         figure = new_figure(6, 2.5)
         say_empty(figure.add_subplot(), "the map holds no value")
         return figure
@@ -37,9 +41,10 @@ def similarity_slices(similarity: SimilarityMap, *, columns: int = 4, most: int 
     width = 2.5
     figure = new_figure(columns * width + 0.9, rows * (width * min(max(ratio, 0.3), 2.0) + 0.45) + 0.1)
     grid = figure.subplots(rows, columns, squeeze=False)
-    finite = similarity.values[np.isfinite(similarity.values)]
     # From the bulk up: what lies below it finds nothing and would only use up colours.
-    lowest, highest = float(np.median(finite)), float(finite.max())
+    step = max(len(similarity.values) // _SAMPLED, 1)
+    sampled = np.concatenate([block[::step].astype(np.float32) for block in similarity.blocks()])
+    lowest = float(np.median(sampled[np.isfinite(sampled)]))
     for axes in grid.flat:
         axes.set_axis_off()
     names = short_names(similarity.references, 26)

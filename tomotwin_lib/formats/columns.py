@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from tomotwin_lib.errors import InputError
+from tomotwin_lib.precision import all_finite
 from tomotwin_lib.products import FloatArray, IntArray
-
-_ROWS_AT_A_TIME = 8192
+from tomotwin_lib.rows import memory_of, row_blocks, row_slices
 
 
 def attributes_of(frame: pd.DataFrame) -> dict[str, Any]:
@@ -66,8 +66,11 @@ def column_of_numbers(path: Path, frame: pd.DataFrame, column: str) -> npt.NDArr
 
 def matrix_of_columns(
     path: Path, frame: pd.DataFrame, columns: Sequence[str], order: IntArray | None = None
-) -> npt.NDArray[np.float32]:
-    """Columns as an array (row, column).
+) -> FloatArray:
+    """Columns as an array (row, column), float16 where all of them are and float32 otherwise.
+
+    Where the columns lie in memory as the rows of the array, as in the files that this library writes, it is
+    a view of the frame's memory; if that is a file's, it is read-only.
 
     Parameters
     ----------
@@ -85,23 +88,43 @@ def matrix_of_columns(
     for column, array in zip(columns, arrays, strict=True):
         if array.dtype.kind not in "fiu":
             raise InputError(path, f"column {column} holds no numbers", "Make it again")
-    matrix = np.empty((len(frame), len(columns)), dtype=np.float32)
-    # Some rows at a time: a column at a time would go through all of the memory once a column.
-    for start in range(0, len(frame), _ROWS_AT_A_TIME):
-        stop = min(start + _ROWS_AT_A_TIME, len(frame))
-        rows = slice(start, stop) if order is None else order[start:stop]
-        for index, array in enumerate(arrays):
-            matrix[start:stop, index] = array[rows]
-        finite = np.isfinite(matrix[start:stop]).all(axis=0)
-        if not finite.all():
-            column = columns[int(np.argmin(finite))]
+    matrix = _as_they_lie(arrays) if order is None else None
+    if matrix is None:
+        matrix = _copied(arrays, order)
+    for block in row_blocks(matrix):
+        if not all_finite(block):
+            column = columns[int(np.argmin(np.isfinite(block).all(axis=0)))]
             raise InputError(path, f"column {column} holds something that is no number", "Make it again")
     return matrix
 
 
-def halved(values: FloatArray) -> FloatArray:
-    """16-bit floats, or 32-bit ones where a value is beyond them (some distances have no bound)."""
-    with np.errstate(over="ignore"):
-        halved = values.astype(np.float16)
-    overflow = np.isinf(halved).any() and not np.isinf(values).any()
-    return values.astype(np.float32) if overflow else halved
+def _as_they_lie(columns: Sequence[npt.NDArray[Any]]) -> FloatArray | None:
+    """A view of columns that lie side by side, row after row; ``None`` where they do not."""
+    first, size = columns[0], columns[0].itemsize
+    step = first.strides[0]
+    place = first.__array_interface__["data"][0]
+    memory = memory_of(first)
+    together = first.dtype in (np.float16, np.float32) and step >= len(columns) * size
+    for index, column in enumerate(columns):
+        together = (
+            together
+            and column.dtype == first.dtype
+            and column.strides[0] == step
+            and column.__array_interface__["data"][0] == place + index * size
+            and memory_of(column) is memory
+        )
+    if not together:
+        return None
+    shape = len(first), len(columns)
+    return np.lib.stride_tricks.as_strided(first, shape, (step, size), writeable=first.flags.writeable)
+
+
+def _copied(columns: Sequence[npt.NDArray[Any]], order: IntArray | None) -> FloatArray:
+    halves = all(column.dtype == np.float16 for column in columns)
+    matrix = np.empty((len(columns[0]), len(columns)), dtype=np.float16 if halves else np.float32)
+    # Some rows at a time: a column at a time would go through all of the memory once a column.
+    for block in row_slices(*columns):
+        rows = block if order is None else order[block]
+        for index, column in enumerate(columns):
+            matrix[block, index] = column[rows]
+    return matrix

@@ -15,9 +15,10 @@ Coordinates are voxels, written as 32-bit floats: the 16-bit ones that TomoTwin 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -27,17 +28,21 @@ from tomotwin_lib.files import atomic_path
 from tomotwin_lib.formats.columns import (
     attributes_of,
     column_of_numbers,
-    halved,
     matrix_of_columns,
     numbered_columns,
     require_columns,
     text_labels,
 )
 from tomotwin_lib.formats.plain import plain_attributes, plain_frame
-from tomotwin_lib.formats.portable_pickle import dump_frame
+from tomotwin_lib.formats.portable_pickle import Columns, dump_columns, dump_frame
 from tomotwin_lib.formats.safe_pickle import load_frame
 from tomotwin_lib.formats.site_grid import GRID_KEY, grid_attribute, sites_of_frame
+from tomotwin_lib.precision import halved
 from tomotwin_lib.products import FloatArray, ReferenceEmbedding, SimilarityMap, TomogramEmbedding
+from tomotwin_lib.rows import row_blocks
+
+if TYPE_CHECKING:
+    from tomotwin_lib.similarity import Comparison
 
 _INDEX_NAME = "index"
 _PICK_TYPES: dict[str, type[np.generic]] = {
@@ -87,10 +92,8 @@ def write_frame(path: str | Path, frame: pd.DataFrame) -> None:
 
 def write_tomogram_embedding(path: str | Path, embedding: TomogramEmbedding) -> None:
     """Write a tomogram's embedding as a ``.temb`` file; its vectors are rounded to 16-bit floats."""
-    positions = pd.DataFrame(embedding.positions(), columns=text_labels("ZYX"))
-    channels = text_labels(range(embedding.vectors.shape[1]))
-    vectors = pd.DataFrame(halved(embedding.vectors), columns=channels)
-    _write_sites(path, pd.concat([positions, vectors], axis=1), embedding)
+    channels = [str(channel) for channel in range(embedding.vectors.shape[1])]
+    _write_sites(path, embedding, "ZYX", channels, lambda: row_blocks(embedding.vectors))
 
 
 def read_tomogram_embedding(path: str | Path) -> TomogramEmbedding:
@@ -138,7 +141,8 @@ def read_reference_embedding(path: str | Path) -> ReferenceEmbedding:
     if frame.empty:
         raise InputError(path, "it has no rows", "Embed at least one reference")
     paths = [str(value) for value in frame["filepath"]]
-    return ReferenceEmbedding(matrix_of_columns(path, frame, channels), paths, attributes_of(frame))
+    vectors = matrix_of_columns(path, frame, channels).astype(np.float32)
+    return ReferenceEmbedding(vectors, paths, attributes_of(frame))
 
 
 def read_vectors(path: str | Path) -> tuple[FloatArray, dict[str, Any]]:
@@ -158,15 +162,15 @@ def read_vectors(path: str | Path) -> tuple[FloatArray, dict[str, Any]]:
     return matrix_of_columns(path, frame, channels), attributes
 
 
-def write_similarity_map(path: str | Path, similarity: SimilarityMap) -> None:
-    """Write similarities as a ``.tmap`` file; they are rounded to 16-bit floats."""
-    # Contiguous columns X, Y, Z of their own: the reversed view would be written out of order.
-    positions = np.ascontiguousarray(similarity.grid.positions(similarity.sites)[:, ::-1])
-    labels = text_labels(f"d_class_{index}" for index in range(len(similarity.references)))
-    values = pd.DataFrame(halved(similarity.values), columns=labels)
-    frame = pd.concat([pd.DataFrame(positions, columns=text_labels("XYZ")), values], axis=1)
+def write_similarity_map(path: str | Path, similarity: SimilarityMap | Comparison) -> None:
+    """Write similarities as a ``.tmap`` file; they are rounded to 16-bit floats.
+
+    A :class:`~tomotwin_lib.similarity.Comparison` is computed on the way and never in memory as a whole.
+    """
+    labels = [f"d_class_{index}" for index in range(len(similarity.references))]
     more = {"references": list(similarity.references)}
-    _write_sites(path, frame, similarity, {"skip_refinement": True, **similarity.attributes, **more})
+    attributes = {"skip_refinement": True, **similarity.attributes, **more}
+    _write_sites(path, similarity, "XYZ", labels, similarity.blocks, attributes)
 
 
 def read_similarity_map(path: str | Path) -> SimilarityMap:
@@ -267,18 +271,49 @@ def _typed_picks(picks: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+class _BeyondHalfPrecision(Exception):
+    """A value that 16-bit floats cannot hold."""
+
+
 def _write_sites(
     path: str | Path,
-    frame: pd.DataFrame,
-    product: TomogramEmbedding | SimilarityMap,
+    product: TomogramEmbedding | SimilarityMap | Comparison,
+    axes: str,
+    labels: Sequence[str],
+    blocks: Callable[[], Iterable[FloatArray]],
     attributes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a frame with a row a site, with the grid in its attributes."""
-    frame.index.name = _INDEX_NAME
+    """Write a frame with a row a site, with the grid in its attributes.
+
+    Parameters
+    ----------
+    axes : the coordinates' columns, in their order.
+    labels : names of the other columns.
+    blocks : makes their values (row, column), some rows at a time.
+    """
     z, y, x = product.grid.stride
     attributes = product.attributes if attributes is None else attributes
-    frame.attrs.update({**attributes, "stride": [x, y, z], GRID_KEY: grid_attribute(product.grid)})
-    write_frame(path, frame)
+    plain = plain_attributes({**attributes, "stride": [x, y, z], GRID_KEY: grid_attribute(product.grid)})
+    places = ["ZYX".index(axis) for axis in axes]
+    rows = product.grid.size if product.sites is None else len(product.sites)
+    for kind in (np.float16, np.float32):
+        positions = (block[:, places] for block in product.grid.position_blocks(product.sites))
+        parts = [Columns(axes, np.float32, positions), Columns(labels, kind, _of_type(blocks(), kind))]
+        with (
+            suppress(_BeyondHalfPrecision),
+            atomic_path(path) as temporary,
+            temporary.open("wb") as stream,
+        ):
+            dump_columns(rows, parts, _INDEX_NAME, plain, stream)
+            return
+
+
+def _of_type(blocks: Iterable[FloatArray], kind: type[np.floating[Any]]) -> Iterator[FloatArray]:
+    for block in blocks:
+        values = block.astype(kind, copy=False) if kind is np.float32 else halved(block)
+        if values.dtype != kind:
+            raise _BeyondHalfPrecision
+        yield values
 
 
 def _references(path: Path, attributes: Mapping[str, Any]) -> list[str]:

@@ -35,7 +35,7 @@ def make_dtype(kind: Any, align: bool = False, copy: bool = True) -> np.dtype[An
 def make_array(
     shape: tuple[int, ...],
     dtype: np.dtype[Any] | None = None,
-    buffer: bytes | bytearray | None = None,
+    buffer: bytes | bytearray | memoryview | None = None,
     offset: int = 0,
     strides: None = None,
     order: str = "C",

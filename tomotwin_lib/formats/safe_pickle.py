@@ -8,6 +8,7 @@ consist of, by their full names, and refuses a file at the first other one.
 from __future__ import annotations
 
 import io
+import mmap
 import pickle
 from collections import OrderedDict
 from pathlib import Path
@@ -22,6 +23,10 @@ from pandas.core.internals.managers import BlockManager  # type: ignore[import-n
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats import safe_arrays, safe_text
 from tomotwin_lib.formats.opening import open_to_read
+from tomotwin_lib.rows import MappedFile
+
+# Bytes from which on the memory of an array is not copied out of its file.
+_WORTH_MAPPING = 1 << 20
 
 # Older versions of pandas do not show it.
 _ArrowStringArray: Any = getattr(pd.arrays, "ArrowStringArray", None)
@@ -89,10 +94,15 @@ if _ArrowStringArray is not None:
 class _FrameUnpickler(pickle._Unpickler):
     dispatch = pickle._Unpickler.dispatch.copy()
     stack: list[Any]
+    append: Any
+    read: Any
+    readinto: Any
 
     def __init__(self, stream: BinaryIO, source: Path) -> None:
         super().__init__(stream)
+        self._stream = stream
         self._source = source
+        self._file: MappedFile | None = None
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -118,9 +128,36 @@ class _FrameUnpickler(pickle._Unpickler):
 
     dispatch[pickle.BUILD[0]] = load_build  # type: ignore[assignment]
 
+    def load_bytearray8(self) -> None:
+        # The memory of an array: where it is long, not a copy of the file's bytes but these bytes themselves.
+        length = int.from_bytes(self.read(8), "little")
+        within_frame = self._unframer.current_frame is not None  # type: ignore[attr-defined]
+        memory = None if within_frame or length < _WORTH_MAPPING else self._mapped(length)
+        if memory is None:
+            memory = bytearray(length)
+            self.readinto(memory)
+        self.append(memory)
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8  # type: ignore[assignment]
+
+    def _mapped(self, length: int) -> Any:
+        """The file's next bytes as read-only memory, and the stream behind them; ``None`` if it cannot be."""
+        try:
+            start = self._stream.tell()
+            if self._file is None:
+                self._file = MappedFile(self._stream.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError):  # a pipe, or a file system without such memory
+            return None
+        if length > len(self._file) - start:
+            raise EOFError("Ran out of input")
+        self._stream.seek(start + length)
+        return memoryview(self._file)[start : start + length]
+
 
 def load_frame(path: str | Path) -> pd.DataFrame:
     """Unpickle a frame, by whatever version of pandas and NumPy, if it asks for nothing but parts of frames.
+
+    Long columns stay in the file (:class:`~tomotwin_lib.rows.MappedFile`) and are read-only.
 
     Raises
     ------
@@ -170,7 +207,9 @@ def _is_sound(frame: Any) -> bool:
         covered = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *places]))
         values: list[Any] = [frame.index, frame.columns, *(block.values for block in manager.blocks)]
         for value in values:
-            np.asarray(value)
+            # Of a range, which was checked when it was made, pandas would make an array and keep it.
+            if not isinstance(value, pd.RangeIndex):
+                np.asarray(value)
         return isinstance(frame.attrs, dict) and np.array_equal(covered, np.arange(len(frame.columns)))
     except Exception:
         return False

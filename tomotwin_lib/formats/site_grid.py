@@ -13,6 +13,7 @@ import pandas as pd
 
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.products import Grid, IntArray
+from tomotwin_lib.rows import row_blocks, row_slices
 
 # Key of DataFrame.attrs under which this library keeps the grid; a masked file does not show all of it.
 GRID_KEY = "grid"
@@ -76,43 +77,67 @@ def sites_of_frame(path: Path, frame: pd.DataFrame, attributes: Mapping[str, Any
     columns = [_coordinates(path, frame, axis) for axis in _AXES]
     stored = _stored_grid(path, attributes)
     stride = stored.stride if stored else _stride(path, attributes)
-    coarse = any(
-        column.dtype == np.float16 and column.max() > _EXACT_IN_16_BITS
-        for column in (frame[axis] for axis in _AXES)
-    )
-    if coarse:
-        return _sites_of_coarse_columns(path, columns, stride, stored)
+    if any(column.values.dtype == np.float16 and column.highest > _EXACT_IN_16_BITS for column in columns):
+        whole: list[IntArray] = [column.values.astype(np.int32) for column in columns]
+        return _sites_of_coarse_columns(path, whole, stride, stored)
     grid = stored or _grid_around(path, columns, stride)
-    indices = [
-        _indices(path, axis, column, *line)
-        for axis, column, *line in zip(_AXES, columns, grid.origin, grid.stride, grid.shape, strict=True)
-    ]
-    return _in_order(path, grid, indices)
+    if grid.size == len(frame) and _has_all(grid, columns):
+        return Sites(grid, None, None)
+    sites = np.zeros(len(frame), dtype=np.int64)
+    for column, *line in zip(columns, grid.origin, grid.stride, grid.shape, strict=True):
+        _add_indices(path, sites, column, *line)
+    return _in_order(path, grid, sites)
 
 
-def _coordinates(path: Path, frame: pd.DataFrame, axis: str) -> IntArray:
-    """One coordinate column as whole numbers."""
-    try:
-        values = frame[axis].to_numpy(dtype=np.float64)
-        finite = np.isfinite(values).all()
-    except (TypeError, ValueError) as error:
-        raise InputError(path, f"column {axis} holds no numbers", "Embed the tomogram again") from error
-    if not finite:
+@dataclass(frozen=True)
+class _Column:
+    """A column of coordinates that are whole numbers, as the frame has it."""
+
+    axis: str
+    values: npt.NDArray[Any]
+    lowest: int
+    highest: int
+
+
+def _coordinates(path: Path, frame: pd.DataFrame, axis: str) -> _Column:
+    """One coordinate column, checked."""
+    values = frame[axis].to_numpy()
+    if values.dtype.kind not in "fiu":
+        try:
+            values = values.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(path, f"column {axis} holds no numbers", "Embed the tomogram again") from error
+    lowest, highest, between = np.inf, -np.inf, None
+    for block in row_blocks(values):
+        ends = float(block.min()), float(block.max())
+        if not np.isfinite(ends).all():
+            raise InputError(
+                path,
+                f"coordinates in column {axis} overflowed: they are beyond what 16-bit floats can hold",
+                "Embed the tomogram again",
+            )
+        lowest, highest = min(lowest, ends[0]), max(highest, ends[1])
+        if between is None and (apart := block != np.rint(block)).any():
+            between = block[apart][0]
+    largest = max(abs(lowest), abs(highest))
+    if largest > _LARGEST:
+        raise InputError(path, f"column {axis} goes to {largest:g} voxels", "Embed it again")
+    if between is not None:
         raise InputError(
             path,
-            f"coordinates in column {axis} overflowed: they are beyond what 16-bit floats can hold",
-            "Embed the tomogram again",
-        )
-    if abs(values).max() > _LARGEST:
-        raise InputError(path, f"column {axis} goes to {abs(values).max():g} voxels", "Embed it again")
-    whole = values.astype(np.int64)
-    if not np.array_equal(whole, values):
-        raise InputError(
-            path,
-            f"column {axis} holds {values[whole != values][0]:g}, which lies between voxels",
+            f"column {axis} holds {between:g}, which lies between voxels",
             "Give a file in which each row is a site of the embedding's grid",
         )
-    return whole
+    return _Column(axis, values, int(lowest), int(highest))
+
+
+def _has_all(grid: Grid, columns: list[_Column]) -> bool:
+    """Whether the rows are all centres of the grid, in its order."""
+    values = [column.values for column in columns]
+    return all(
+        all(np.array_equal(expected[:, axis], column[block]) for axis, column in enumerate(values))
+        for block, expected in zip(row_slices(*values), grid.position_blocks(), strict=True)
+    )
 
 
 def _stored_grid(path: Path, attributes: Mapping[str, Any]) -> Grid | None:
@@ -153,41 +178,43 @@ def _stride(path: Path, attributes: Mapping[str, Any]) -> tuple[int, int, int] |
     return z, y, x
 
 
-def _grid_around(path: Path, columns: list[IntArray], stride: tuple[int, int, int] | None) -> Grid:
+def _grid_around(path: Path, columns: list[_Column], stride: tuple[int, int, int] | None) -> Grid:
     """The smallest grid that holds all coordinates."""
     origin, steps, shape = [], [], []
     for column, step in zip(columns, stride or (None,) * 3, strict=True):
-        first = int(column.min())
-        offsets = np.flatnonzero(np.bincount(column - first))
+        there = np.zeros(column.highest - column.lowest + 1, dtype=bool)
+        for block in row_blocks(column.values):
+            there[block.astype(np.int64) - column.lowest] = True
+        offsets = np.flatnonzero(there)
         # The first offset is 0, which leaves the greatest common divisor of the others as it is.
         steps.append(step or max(1, int(np.gcd.reduce(offsets))))
-        origin.append(first)
+        origin.append(column.lowest)
         shape.append(int(offsets[-1]) // steps[-1] + 1)
     return Grid(_three(origin), _three(steps), _three(shape))
 
 
-def _indices(path: Path, axis: str, column: IntArray, origin: int, stride: int, count: int) -> IntArray:
-    """Index along one axis of each row."""
-    indices, rest = np.divmod(column - origin, stride)
-    wrong = (rest != 0) | (indices < 0) | (indices >= count)
-    if wrong.any():
-        raise InputError(
-            path,
-            f"{axis} = {column[wrong][0]} is not on the file's grid, "
-            f"which has {count} centres from {origin} on, {stride} apart",
-            "Embed the tomogram again",
-        )
-    return indices
+def _add_indices(path: Path, sites: IntArray, column: _Column, origin: int, stride: int, count: int) -> None:
+    """Add to each row's place the index along the next axis."""
+    for block in row_slices(column.values):
+        coordinates = column.values[block].astype(np.int64)
+        indices, rest = np.divmod(coordinates - origin, stride)
+        wrong = (rest != 0) | (indices < 0) | (indices >= count)
+        if wrong.any():
+            raise InputError(
+                path,
+                f"{column.axis} = {coordinates[wrong][0]} is not on the file's grid, "
+                f"which has {count} centres from {origin} on, {stride} apart",
+                "Embed the tomogram again",
+            )
+        sites[block] = sites[block] * count + indices
 
 
-def _in_order(path: Path, grid: Grid, indices: list[IntArray]) -> Sites:
-    sites: IntArray = np.ravel_multi_index(tuple(indices), grid.shape)
+def _in_order(path: Path, grid: Grid, sites: IntArray) -> Sites:
     order: IntArray | None = None
-    steps = np.diff(sites)
-    if (steps <= 0).any():
+    if (sites[1:] <= sites[:-1]).any():
         order = np.argsort(sites, kind="stable")
         sites = sites[order]
-        doubles = np.flatnonzero(np.diff(sites) == 0)
+        doubles = np.flatnonzero(sites[1:] == sites[:-1])
         if len(doubles):
             z, y, x = grid.positions(sites[doubles[:1]])[0]
             raise InputError(
@@ -229,7 +256,8 @@ def _sites_of_coarse_columns(
         origin.append(first)
         shape.append(count if stored else int(index.max()) + 1)
         indices.append(index)
-    return _in_order(path, Grid(_three(origin), stride, _three(shape)), indices)
+    grid = Grid(_three(origin), stride, _three(shape))
+    return _in_order(path, grid, np.ravel_multi_index(tuple(indices), grid.shape))
 
 
 def _grid_by_row_order(columns: list[IntArray], stride: tuple[int, int, int]) -> Grid | None:

@@ -25,6 +25,8 @@ from tomotwin_lib.formats.frames import (
     write_tomogram_embedding,
 )
 from tomotwin_lib.products import Grid, ReferenceEmbedding, SimilarityMap, TomogramEmbedding
+from tomotwin_lib.rows import MappedFile, memory_of
+from tomotwin_lib.similarity import Comparison, similarity_map
 
 GRID = Grid(origin=(18, 0, 5), stride=(2, 3, 4), shape=(3, 4, 5))
 LINEAGE: dict[str, Any] = {
@@ -62,7 +64,7 @@ def test_tomogram_embedding_round_trip(tmp_path: Path, sites: np.ndarray | None)
     read = read_tomogram_embedding(path)
     assert read.grid == GRID
     np.testing.assert_equal(read.sites, sites)
-    assert read.vectors.dtype == np.float32 and read.vectors.flags.c_contiguous
+    assert read.vectors.dtype == np.float16 and read.vectors.flags.c_contiguous
     np.testing.assert_array_equal(read.vectors, vectors.astype(np.float16))
     np.testing.assert_allclose(read.vectors, vectors, atol=2e-3)
     assert read.attributes == {**LINEAGE, "stride": [4, 3, 2]}
@@ -113,6 +115,81 @@ def test_similarity_map_round_trip(tmp_path: Path, sites: np.ndarray | None) -> 
     frame = pd.read_pickle(tmp_path / "map.tmap")
     assert list(frame.columns) == ["X", "Y", "Z", "d_class_0", "d_class_1"]
     np.testing.assert_array_equal(frame[["Z", "Y", "X"]].to_numpy(), GRID.positions(sites))
+
+
+@pytest.mark.parametrize("sites", [None, np.arange(1, 70_000, 2)], ids=["full", "masked"])
+def test_long_files_stay_where_they_are(tmp_path: Path, sites: np.ndarray | None) -> None:
+    """Vectors and values of our files are views of the file, in their order, whatever becomes of its name."""
+    grid = Grid((0, 2, 4), (2, 3, 1), (7, 100, 100))
+    vectors = unit_vectors(70_000 if sites is None else len(sites), 20)
+    embedding = TomogramEmbedding(vectors, grid, sites, LINEAGE)
+    similarity = SimilarityMap(vectors[:, :18], [f"{number}.mrc" for number in range(18)], grid, sites)
+    path = tmp_path / "file"
+    for write, read, values in [
+        (lambda: write_tomogram_embedding(path, embedding), read_tomogram_embedding, vectors),
+        (lambda: write_similarity_map(path, similarity), read_similarity_map, vectors[:, :18]),
+    ]:
+        write()
+        product: Any = read(path)
+        path.unlink()
+        held = product.vectors if isinstance(product, TomogramEmbedding) else product.values
+        assert isinstance(memory_of(held), MappedFile) and not held.flags.writeable
+        np.testing.assert_array_equal(held, values.astype(np.float16))
+        assert product.grid == grid
+        np.testing.assert_equal(product.sites, sites)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frame: frame,
+        lambda frame: frame.sample(frac=1, random_state=0),
+        lambda frame: frame[frame.columns[::-1]].copy(),
+        lambda frame: frame.astype(np.float32),
+        lambda frame: frame.astype({"3": np.float64}),
+        lambda frame: pd.DataFrame({name: frame[name].copy() for name in frame}, copy=False),
+    ],
+    ids=["as it is", "shuffled", "columns turned round", "32 bits", "one of 64 bits", "columns apart"],
+)
+def test_long_files_of_any_layout(tmp_path: Path, change: Any) -> None:
+    grid = Grid((0, 0, 0), (1, 1, 1), (10, 50, 100))
+    vectors = unit_vectors(grid.size, 20)
+    path = tmp_path / "t.temb"
+    write_tomogram_embedding(path, TomogramEmbedding(vectors, grid, None, LINEAGE))
+    frame = pd.read_pickle(path)
+    changed = change(frame)
+    changed.attrs = dict(frame.attrs)
+    changed.to_pickle(path, compression=None)
+    read = read_tomogram_embedding(path)
+    np.testing.assert_array_equal(read.vectors, vectors.astype(np.float16))
+    assert (
+        read.vectors.dtype == np.float16
+        or (changed.dtypes == np.float32).any()
+        or len(set(changed.dtypes)) > 2
+    )
+    assert read.grid == grid and read.sites is None
+    changed.iloc[40_000, changed.columns.get_loc("7")] = np.nan
+    changed.to_pickle(path, compression=None)
+    with pytest.raises(InputError, match="column 7 holds something that is no number"):
+        read_tomogram_embedding(path)
+
+
+def test_a_comparison_is_written_as_its_map_is(tmp_path: Path) -> None:
+    vectors = unit_vectors(60, 8).astype(np.float16)
+    tomogram = TomogramEmbedding(vectors, GRID, None, LINEAGE)
+    for distance in ("COSINE", "SNR"):
+        lineage = {"tomotwin_config": {"distance": distance}}
+        references = ReferenceEmbedding(unit_vectors(3, 8), ["a.mrc", "b.mrc", "c.mrc"], lineage)
+        write_similarity_map(tmp_path / "a.tmap", similarity_map(tomogram, references, progress=False))
+        write_similarity_map(tmp_path / "b.tmap", Comparison(tomogram, references, progress=False))
+        assert (tmp_path / "a.tmap").read_bytes() == (tmp_path / "b.tmap").read_bytes()
+
+
+def test_more_values_than_sites_leave_no_file(tmp_path: Path) -> None:
+    similarity = SimilarityMap(np.zeros((59, 2), dtype=np.float32), ["a", "b"], GRID)
+    with pytest.raises(RuntimeError, match="bytes"):
+        write_similarity_map(tmp_path / "map.tmap", similarity)
+    assert not list(tmp_path.iterdir())
 
 
 def test_unbounded_similarities_stay_finite(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from pandas._libs.internals import BlockPlacement  # type: ignore[import-not-fou
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.frames import read_frame, write_frame
 from tomotwin_lib.formats.safe_pickle import load_frame
+from tomotwin_lib.rows import MappedFile, memory_of
 
 
 class Call:
@@ -202,6 +203,44 @@ def test_damage_is_an_input_error_or_a_frame(tmp_path: Path, frame: pd.DataFrame
             read_frame(path)
         except InputError as error:
             assert error.source == str(path)
+
+
+@pytest.fixture
+def long_file(tmp_path: Path) -> Path:
+    """A frame whose columns are long enough to stay in the file."""
+    path = tmp_path / "long.temb"
+    values = (np.arange(1_200_000) % 999).astype(np.float16).reshape(-1, 2)
+    frame = pd.DataFrame(values, columns=["0", "1"])
+    frame["filepath"] = 7
+    frame.attrs = {"stride": [2, 2, 2]}
+    write_frame(path, frame)
+    return path
+
+
+def test_long_columns_are_those_of_pandas(long_file: Path) -> None:
+    read, expected = read_frame(long_file), pd.read_pickle(long_file)
+    pd.testing.assert_frame_equal(read, expected)
+    assert read.attrs == expected.attrs
+    assert isinstance(memory_of(read["0"].to_numpy()), MappedFile)
+    expected.iloc[0, 0] = 3  # not read-only for whoever else reads it
+
+
+def test_long_columns_that_end_too_early_are_refused(long_file: Path) -> None:
+    content = long_file.read_bytes()
+    for length in (len(content) - 1, 3_000_000, 1_000_000, 2_400_000):
+        long_file.write_bytes(content[:length])
+        with pytest.raises(InputError, match="truncated"):
+            read_frame(long_file)
+
+
+def test_long_columns_are_read_from_what_cannot_be_mapped(
+    long_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise OSError(19, "No such device")
+
+    monkeypatch.setattr("tomotwin_lib.formats.safe_pickle.MappedFile", refuse)
+    pd.testing.assert_frame_equal(read_frame(long_file), pd.read_pickle(long_file))
 
 
 def test_what_is_no_pickle_is_refused(tmp_path: Path) -> None:

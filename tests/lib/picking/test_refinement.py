@@ -79,6 +79,28 @@ def test_nearest_equals_a_full_sort(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(np.sort(rows, axis=1), np.sort(order, axis=1))
 
 
+def test_of_equals_the_first_rows_are_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(similarity_module.blocks, "__defaults__", (7,))
+    vectors = on_circle(*([90] * 20 + [10] * 30 + [80] * 5 + [0] * 2))
+    rows = nearest_embeddings(vectors, on_circle(0, 90), 22, DISTANCES["COSINE"])
+    assert rows.tolist() == [[*range(20, 40), 55, 56], [*range(20), 50, 51]]
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_half_precision_refines_as_the_same_numbers_do(name: str) -> None:
+    rng = np.random.default_rng(4)
+    halves = rng.standard_normal((300, 6)).astype(np.float16)
+    references = ReferenceEmbedding(
+        rng.standard_normal((3, 6)).astype(np.float32), list("abc"), {"tomotwin_config": {"distance": name}}
+    )
+    refined = [
+        refine_references(tomogram_of(vectors), references, neighbours=20).vectors
+        for vectors in (halves, halves.astype(np.float32), np.asfortranarray(halves))
+    ]
+    np.testing.assert_array_equal(refined[0], refined[1])
+    np.testing.assert_array_equal(refined[0], refined[2])
+
+
 @pytest.mark.parametrize(("option", "value"), [("rounds", -1), ("neighbours", 1)])
 def test_options_out_of_range(option: str, value: int) -> None:
     tomogram = tomogram_of(on_circle(0, 10))

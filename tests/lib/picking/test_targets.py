@@ -63,6 +63,15 @@ def test_selection(
     assert kept.grid == GRID and kept.attributes == {"modelmd5": "x"}
 
 
+def test_a_threshold_is_not_rounded_as_stored_similarities_are(embedding: TomogramEmbedding) -> None:
+    # In half precision 0.8 is 0.7998, which is below 0.8, and 0.7 is 0.7002, which is not below 0.7.
+    values = np.array([[0.8], [0.7], [0.6], [0.9]], dtype=np.float16)
+    similarity = SimilarityMap(values, ["a.mrc"], GRID)
+    for threshold, sites in [(0.8, [3]), (0.7, [0, 1, 3])]:
+        kept = select_by_similarity(embedding, similarity, 0, threshold, True)
+        assert kept.sites is not None and kept.sites.tolist() == sites
+
+
 def test_selection_from_a_part_keeps_its_places(
     embedding: TomogramEmbedding, similarity: SimilarityMap
 ) -> None:
