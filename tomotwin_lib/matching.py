@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from tomotwin_lib.boxes import cube_iou, farthest_overlap
+from tomotwin_lib.neighbours import Cells
 from tomotwin_lib.picking import Thresholds, limits_below
 from tomotwin_lib.products import FloatArray, IntArray
 
@@ -53,14 +53,18 @@ class Matching:
         self, truth: FloatArray, picks: FloatArray, box_size: float, minimum_iou: float = 0.6
     ) -> None:
         self.particles, self.picks = len(truth), len(picks)
-        # A hair more than the bound, because the trees compare rounded numbers; the IoU decides.
-        reach = farthest_overlap(box_size, minimum_iou) * (1 + 1e-6)
-        trees = cKDTree(truth.reshape(-1, 3)), cKDTree(picks.reshape(-1, 3))
-        near = trees[0].sparse_distance_matrix(trees[1], reach, p=np.inf, output_type="ndarray")
-        particle, pick = near["i"], near["j"]
-        iou = cube_iou(truth[particle], box_size, picks[pick], box_size)
-        finds = iou > minimum_iou
-        particle, pick, iou = particle[finds], pick[finds], iou[finds]
+        # A hair more than the bound, because the distances are rounded; the IoU decides.
+        cells = Cells(picks.reshape(-1, 3), farthest_overlap(box_size, minimum_iou) * (1 + 1e-6))
+        pairs = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))]
+        start = 0
+        while start < len(truth):
+            taken, particle, pick = cells.near(truth[start:])
+            particle += start
+            iou = cube_iou(truth[particle], box_size, picks[pick], box_size)
+            finds = iou > minimum_iou
+            pairs.append((particle[finds], pick[finds], iou[finds]))
+            start += taken
+        particle, pick, iou = (np.concatenate(column) for column in zip(*pairs, strict=True))
         # Each particle's best pick first: whatever picks are kept, its match is its first one that is.
         order = np.lexsort((pick, -iou, particle))
         self._particle, self._pick = particle[order], pick[order]
