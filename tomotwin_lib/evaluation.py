@@ -68,28 +68,23 @@ def evaluate_positions(
     if not 0 < step <= 1:
         raise InputError("step", f"{step} is no step between thresholds", "Give a number above 0, up to 1")
     references = list(picks.attrs.get("references", []))
-    classes = sorted(set(truth["class"]))
+    particles_of = {str(name): rows for name, rows in truth.groupby("class").indices.items()}
+    classes = sorted(particles_of)
     class_of = {reference: class_of_reference(reference, classes) for reference in references}
+    picks_of = picks.groupby("predicted_class").indices
+    # Out of the frames once: taking each class's rows from a frame costs more than matching them.
+    centres, particles = (frame[["X", "Y", "Z"]].to_numpy(np.float64) for frame in (picks, truth))
+    metric, size = picks["metric_best"].to_numpy(), picks["size"].to_numpy(np.int64)
     rows = []
     for number, reference in enumerate(references):
         name = class_of[reference]
         if name is None:
             continue
-        own = picks[picks["predicted_class"] == number]
-        matching = Matching(
-            truth.loc[truth["class"] == name, ["X", "Y", "Z"]].to_numpy(np.float64),
-            own[["X", "Y", "Z"]].to_numpy(np.float64),
-            box_size_of(reference, box_sizes),
-        )
+        own = picks_of.get(number, np.empty(0, dtype=np.intp))
+        matching = Matching(particles[particles_of[name]], centres[own], box_size_of(reference, box_sizes))
         row: dict[str, Any] = {"reference": reference, "class": name}
         if optimise:
-            best, counts = best_thresholds(
-                matching,
-                own["metric_best"].to_numpy(),
-                own["size"].to_numpy(np.int64),
-                fbeta=fbeta,
-                step=step,
-            )
+            best, counts = best_thresholds(matching, metric[own], size[own], fbeta=fbeta, step=step)
             limits = {
                 "O_METRIC": best.minimum_metric,
                 "O_MIN_SIZE": best.minimum_size,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from tomotwin_lib.boxes import cube_iou, farthest_overlap
-from tomotwin_lib.picking import Thresholds, above
+from tomotwin_lib.neighbours import Cells
+from tomotwin_lib.picking import Thresholds, limits_below
 from tomotwin_lib.products import FloatArray, IntArray
 
 BoolArray = npt.NDArray[np.bool_]
@@ -28,17 +26,16 @@ class Counts:
     @property
     def precision(self) -> float:
         """Share of the positives that are true; 0 if none is."""
-        return self.tp / (self.tp + self.fp) if self.tp else 0.0
+        return float(_share(self.tp, self.fp))
 
     @property
     def recall(self) -> float:
         """Share of the particles that were found; 0 if none was."""
-        return self.tp / (self.tp + self.fn) if self.tp else 0.0
+        return float(_share(self.tp, self.fn))
 
     def f_score(self, beta: float = 1.0) -> float:
         """Weighted harmonic mean of precision and recall, where recall weighs ``beta`` times as much."""
-        weighted = beta**2 * self.precision + self.recall
-        return (1 + beta**2) * self.precision * self.recall / weighted if weighted else 0.0
+        return float(_f_score(self.tp, self.fp, self.fn, beta))
 
 
 class Matching:
@@ -56,14 +53,20 @@ class Matching:
         self, truth: FloatArray, picks: FloatArray, box_size: float, minimum_iou: float = 0.6
     ) -> None:
         self.particles, self.picks = len(truth), len(picks)
-        reach = farthest_overlap(box_size, minimum_iou) * (1 + 1e-6)
-        near = cKDTree(truth.reshape(-1, 3)).query_ball_tree(cKDTree(picks.reshape(-1, 3)), reach, p=np.inf)
-        pairs = [(particle, pick) for particle, found in enumerate(near) for pick in found]
-        particle, pick = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-        iou = cube_iou(truth[particle], box_size, picks[pick], box_size)
+        # A hair more than the bound, because the distances are rounded; the IoU decides.
+        cells = Cells(picks.reshape(-1, 3), farthest_overlap(box_size, minimum_iou) * (1 + 1e-6))
+        pairs = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))]
+        start = 0
+        while start < len(truth):
+            taken, particle, pick = cells.near(truth[start:])
+            particle += start
+            iou = cube_iou(truth[particle], box_size, picks[pick], box_size)
+            finds = iou > minimum_iou
+            pairs.append((particle[finds], pick[finds], iou[finds]))
+            start += taken
+        particle, pick, iou = (np.concatenate(column) for column in zip(*pairs, strict=True))
         # Each particle's best pick first: whatever picks are kept, its match is its first one that is.
         order = np.lexsort((pick, -iou, particle))
-        order = order[iou[order] > minimum_iou]
         self._particle, self._pick = particle[order], pick[order]
 
     def counts(self, kept: BoolArray | None = None) -> Counts:
@@ -74,10 +77,59 @@ class Matching:
         """
         if kept is None:
             kept = np.ones(self.picks, dtype=bool)
-        usable = kept[self._pick]
-        found, first = np.unique(self._particle[usable], return_index=True)
-        matches = np.unique(self._pick[usable][first])
-        return Counts(len(found), int(kept.sum()) - len(matches), self.particles - len(found))
+        tp, fp = self.counts_of_nested(kept.astype(np.int64), 1)
+        return Counts(int(tp[0]), int(fp[0]), self.particles - int(tp[0]))
+
+    def counts_of_nested(
+        self, kept_by: IntArray, limits: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Count for each of several limits, every one of which keeps some of the picks that the last kept.
+
+        One pass over the pairs, whatever the number of limits: among a particle's picks, the best first, one
+        becomes its match when all better ones have gone, and stays it until it goes itself.
+
+        Parameters
+        ----------
+        kept_by : (pick,) by how many of the limits each pick is kept: by those, from the first.
+        limits : number of the limits.
+
+        Returns
+        -------
+        True and false positives, (limit,) each, as :meth:`counts` tells them for the picks that are kept.
+        """
+        ends = kept_by[self._pick]
+        # How many limits keep one of the better picks of the same particle. Raised from particle to particle,
+        # so that one running maximum over all pairs starts anew with each.
+        floors = self._particle * (limits + 1)
+        starts = np.maximum(np.append(0, np.maximum.accumulate(ends + floors)[:-1])[: len(ends)] - floors, 0)
+        matches = starts < ends
+        found = _covering(starts[matches], ends[matches], limits)
+        # All matches of a pick end with it, so together they are one span from the earliest.
+        earliest = np.full(self.picks, limits, dtype=np.int64)
+        np.minimum.at(earliest, self._pick, starts)
+        matched = earliest < kept_by
+        true = _covering(earliest[matched], kept_by[matched], limits)
+        kept = _covering(np.zeros_like(kept_by), kept_by, limits)
+        return found, kept - true
+
+
+def _covering(starts: IntArray, ends: IntArray, count: int) -> npt.NDArray[np.int64]:
+    """For each of ``count`` places how many of the half-open spans lie over it."""
+    changes = np.bincount(starts, minlength=count + 1) - np.bincount(ends, minlength=count + 1)
+    return changes.cumsum()[:count]
+
+
+def _share(part: int | IntArray, rest: int | IntArray) -> npt.NDArray[np.float64]:
+    """The part in part and rest; 0 where there is no part."""
+    return np.asarray(part / np.maximum(np.add(part, rest), 1))
+
+
+def _f_score(
+    tp: int | IntArray, fp: int | IntArray, fn: int | IntArray, beta: float
+) -> npt.NDArray[np.float64]:
+    precision, recall = _share(tp, fp), _share(tp, fn)
+    weighted = beta**2 * precision + recall
+    return (1 + beta**2) * precision * recall / np.where(weighted, weighted, 1)
 
 
 def best_thresholds(
@@ -87,7 +139,8 @@ def best_thresholds(
 
     Similarities are tried in steps of ``step`` from 0 up (from below the worst pick, where that is not above
     0), sizes on the odd numbers, the smallest from 1 up and the largest from above all picks down. A value is
-    taken if it scores strictly better than those before it.
+    taken if it scores strictly better than those before it. The time grows with the picks and with the
+    limits, not with the product of the two.
 
     Parameters
     ----------
@@ -102,20 +155,24 @@ def best_thresholds(
     """
     worst = float(metric.min(initial=1))
     start = 0.0 if worst > 0 else float(np.floor(worst / step) - 1) * step
-    kept = np.ones(len(metric), dtype=bool)
 
-    def first_best(limits: Iterable[tuple[float, BoolArray]]) -> tuple[float, BoolArray]:
-        # max() takes the first of equals.
-        return max(limits, key=lambda limit: matching.counts(limit[1]).f_score(fbeta))
+    def first_best(kept_by: IntArray, limits: int) -> tuple[int, Counts]:
+        tp, fp = matching.counts_of_nested(kept_by, limits)
+        fn = matching.particles - tp
+        best = int(_f_score(tp, fp, fn, fbeta).argmax())  # The first of equals.
+        return best, Counts(int(tp[best]), int(fp[best]), int(fn[best]))
 
-    metrics = (start + np.arange(0, 1 - start, step)).tolist()
-    minimum_metric, kept = first_best((limit, above(metric, limit)) for limit in metrics)
-    # Of the odd limits between two neighbouring sizes, which keep the same picks, the first will do.
-    unlimited = [(0, kept)]
-    smallest = ((limit, kept & (size > limit)) for limit in np.unique(size | 1).tolist())
-    minimum_size, kept = first_best(itertools.chain(unlimited, smallest))
-    unlimited = [(0, kept)]
-    largest = ((limit, kept & (size < limit)) for limit in np.unique((size - 1) | 1)[::-1].tolist())
-    maximum_size, kept = first_best(itertools.chain(unlimited, largest))
-    thresholds = Thresholds(minimum_metric, int(minimum_size), int(maximum_size))
-    return thresholds, matching.counts(kept)
+    metrics = start + np.arange(0, 1 - start, step)
+    kept_by = limits_below(metric, metrics)
+    best, counts = first_best(kept_by, len(metrics))
+    minimum_metric, kept = float(metrics[best]), kept_by > best
+    # Of the odd limits between two neighbouring sizes, which keep the same picks, the first will do. Before
+    # them all stands no limit.
+    smallest = np.unique(size | 1)
+    kept_by = np.where(kept, 1 + np.searchsorted(smallest, size), 0)
+    best, counts = first_best(kept_by, 1 + len(smallest))
+    minimum_size, kept = int(np.append(0, smallest)[best]), kept_by > best
+    largest = np.unique((size - 1) | 1)[::-1]
+    kept_by = np.where(kept, 1 + np.searchsorted(-largest, -size), 0)
+    best, counts = first_best(kept_by, 1 + len(largest))
+    return Thresholds(minimum_metric, minimum_size, int(np.append(0, largest)[best])), counts

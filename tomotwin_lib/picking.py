@@ -87,8 +87,13 @@ def above(metric: FloatArray, limit: float) -> npt.NDArray[np.bool_]:
     TomoTwin's files hold half precision, where 0.7 reads 0.70019: rounded values that equal the rounded limit
     are not above it.
     """
+    return limits_below(metric, np.array([limit])) > 0
+
+
+def limits_below(metric: FloatArray, limits: FloatArray) -> npt.NDArray[np.int64]:
+    """How many of the limits, which rise, each value is :func:`above`; what is no number is above none."""
     with np.errstate(over="ignore"):
         half = metric.astype(np.float16)
-    if np.array_equal(half, metric):
-        return half > np.float16(limit)
-    return metric > limit
+        precision = np.float16 if np.array_equal(half, metric) else np.result_type(metric, np.float16)
+        rounded = limits.astype(precision)
+    return np.where(np.isnan(metric), 0, np.searchsorted(rounded, metric.astype(precision))).astype(np.int64)
