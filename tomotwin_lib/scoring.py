@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tomotwin_lib.distances import Distance
 from tomotwin_lib.embedding.tomograms import embed_tomogram
 from tomotwin_lib.formats.volumes import Volume
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
@@ -39,11 +41,21 @@ def score_tomogram(
         :func:`~tomotwin_lib.embedding.tomograms.embed_tomogram` has.
     """
     check_references(references, loaded.lineage(), f"references for {volume.path}")
-    distance = distance_of(references)
-
-    def similarities(vectors: npt.NDArray[np.float32]) -> FloatArray:
-        found = halved(distance.similarity(halved(vectors), references.vectors))
-        return found if distance.bounded else found.astype(np.float32)
-
+    similarities = _Similarities(distance_of(references), references.vectors)
     scored = embed_tomogram(loaded, volume, keep=similarities, **options)
     return map_of(scored.vectors, scored, references)
+
+
+@dataclass(frozen=True)
+class _Similarities:
+    """What is kept of vectors (row, channel): their similarities (row, reference), rounded as files do.
+
+    No function inside the one above, because it goes to the processes of several GPUs.
+    """
+
+    distance: Distance
+    references: FloatArray
+
+    def __call__(self, vectors: npt.NDArray[np.float32]) -> FloatArray:
+        found = halved(self.distance.similarity(halved(vectors), self.references))
+        return found if self.distance.bounded else found.astype(np.float32)
