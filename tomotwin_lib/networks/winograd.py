@@ -16,15 +16,12 @@ from torch.nn import functional
 #: Planes of the result and of the input of one group.
 OUTPUTS, INPUTS = 4, 6
 
-# The kernel's combinations, G of the paper: (input, kernel plane).
-_KERNEL_COMBINATIONS = (
-    (1 / 4, 0, 0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
-    (0, 0, 1),
-)
+# The method's points are 0, ±A, ±2A and infinity. With A = 1, as in the papers, the rounding is 1.4 times as
+# large; all numbers made of this A are exact in float32.
+_A = 0.75
+_POINTS = (0.0, _A, -_A, 2 * _A, -2 * _A)
+# The products of the four inner points are scaled by A, which saves a multiplication in _separate.
+_SCALES = (1.0, _A, _A, _A, _A, 1.0)
 
 # Combined planes that are held at a time: what a processor's last cache takes.
 _CHUNK_BYTES = 24 * 2**20
@@ -45,11 +42,13 @@ class WinogradConv3d(nn.Module):
         super().__init__()
         self.weight = convolution.weight
         self.bias = convolution.bias
-        combinations = torch.tensor(_KERNEL_COMBINATIONS, dtype=torch.float64)
-        kernels = torch.einsum("kz,oczyx->kocyx", combinations, convolution.weight.detach().double()).float()
+        of_kernel, of_bias = _combinations()
+        kernels = torch.einsum("kz,oczyx->kocyx", of_kernel, self.weight.detach().double()).float()
         for index, kernel in enumerate(kernels):
             layer = kernel.contiguous(memory_format=torch.channels_last)
             self.register_buffer(f"kernel{index}", layer, persistent=False)
+            share = None if self.bias is None else (of_bias[index] * self.bias.detach().double()).float()
+            self.register_buffer(f"bias{index}", share, persistent=False)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """(b, channel, d, h, w) to (b, channel, d − 2, h − 2, w − 2), channels last in memory."""
@@ -79,9 +78,9 @@ class WinogradConv3d(nn.Module):
         products = []
         for index, plane in enumerate(_combined(source, groups)):
             planes = plane.flatten(0, 1).permute(0, 3, 1, 2)
-            # _separate adds the second product to each plane as it is, and so its bias.
-            bias = self.bias if index == 1 else None
-            product = functional.conv2d(planes, self.get_buffer(f"kernel{index}"), bias)
+            product = functional.conv2d(
+                planes, getattr(self, f"kernel{index}"), getattr(self, f"bias{index}")
+            )
             products.append(product.permute(0, 2, 3, 1).unflatten(0, (-1, groups)))
         _separate(products, result)
 
@@ -107,29 +106,43 @@ def with_winograd(network: nn.Module) -> nn.Module:
     return network
 
 
+def _combinations() -> tuple[torch.Tensor, torch.Tensor]:
+    """What each product takes of the kernel's planes, (product, plane), and of the bias, (product,)."""
+    finite = torch.tensor(_POINTS, dtype=torch.float64)
+    differences = finite[:, None] - finite + torch.eye(len(finite), dtype=torch.float64)
+    of_kernel = torch.cat(
+        [finite[:, None] ** torch.arange(3) / differences.prod(dim=1)[:, None], torch.zeros(1, 3)]
+    )
+    of_kernel[-1, -1] = 1
+    # _separate, as a matrix (plane, product); the shares of the bias are such that it gives each plane all.
+    separation = torch.cat([finite ** torch.arange(OUTPUTS)[:, None], torch.zeros(OUTPUTS, 1)], dim=1)
+    separation[-1, -1] = 1
+    scales = torch.tensor(_SCALES, dtype=torch.float64)
+    of_bias = torch.linalg.pinv(separation / scales) @ torch.ones(OUTPUTS, dtype=torch.float64)
+    return of_kernel * scales[:, None], of_bias
+
+
 def _combined(source: torch.Tensor, groups: int) -> list[torch.Tensor]:
     """The six combinations of each group's planes, six of (b, group, h, w, channel)."""
     last = OUTPUTS * (groups - 1) + 1
     d0, d1, d2, d3, d4, d5 = (source[:, index : index + last : OUTPUTS] for index in range(INPUTS))
-    even, odd = torch.add(d4, d2, alpha=-4), torch.add(d3, d1, alpha=-4)
-    outer, inner = d4 - d2, (d3 - d1).mul_(2)
-    return [
-        torch.add(outer, d2, alpha=-4).add_(d0, alpha=4),
-        even + odd,
-        even - odd,
-        outer + inner,
-        outer.sub_(inner),
-        torch.add(d5, d3, alpha=-5).add_(d1, alpha=4),
-    ]
+    near, far = _A**2, (2 * _A) ** 2
+    even, odd = torch.add(d4, d2, alpha=-far), torch.add(d3, d1, alpha=-far)
+    first = torch.add(even, d2, alpha=-near).add_(d0, alpha=near * far)
+    last_one = torch.add(d5, d3, alpha=-near - far).add_(d1, alpha=near * far)
+    inner = [torch.add(even, odd, alpha=_A), even.sub_(odd, alpha=_A)]
+    even, odd = torch.add(d4, d2, alpha=-near), torch.add(d3, d1, alpha=-near)
+    outer = [torch.add(even, odd, alpha=2 * _A), even.sub_(odd, alpha=2 * _A)]
+    return [first, *inner, *outer, last_one]
 
 
 def _separate(products: list[torch.Tensor], result: torch.Tensor) -> None:
-    """The four planes of each group from its six products."""
+    """The four planes of each group from its six products, which are used up."""
     m0, m1, m2, m3, m4, m5 = products
-    sum12, difference12 = m1 + m2, m1.sub_(m2)
-    sum34, difference34 = m3 + m4, m3.sub_(m4)
+    inner_sum, inner_difference = m1 + m2, m1.sub_(m2)
+    outer_sum, outer_difference = m3 + m4, m3.sub_(m4)
     planes = [result[:, index::OUTPUTS] for index in range(OUTPUTS)]
-    torch.add(m0.add_(sum12), sum34, out=planes[0])
-    torch.add(difference12, difference34, alpha=2, out=planes[1])
-    torch.add(sum12, sum34, alpha=4, out=planes[2])
-    torch.add(m5.add_(difference12), difference34, alpha=8, out=planes[3])
+    torch.add(m0.add_(inner_sum, alpha=1 / _A), outer_sum, alpha=1 / _A, out=planes[0])
+    torch.add(inner_difference, outer_difference, alpha=2, out=planes[1])
+    torch.add(inner_sum.mul_(_A), outer_sum, alpha=4 * _A, out=planes[2])
+    torch.add(m5.add_(inner_difference, alpha=_A**2), outer_difference, alpha=8 * _A**2, out=planes[3])
