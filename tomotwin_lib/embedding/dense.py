@@ -2,85 +2,33 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
-from torch.nn import functional
-from tqdm import tqdm
 
+from tomotwin_lib.embedding.inference import Form, Inference
+from tomotwin_lib.embedding.precision import Precision
+from tomotwin_lib.embedding.preparation import Statistics, standardise_voxels
+from tomotwin_lib.embedding.processes import do_work
+from tomotwin_lib.embedding.reading import cut
+from tomotwin_lib.embedding.tiling import Edges, Tile, Tiling, choose_tiling, network_cost, tile_budget
+from tomotwin_lib.embedding.work import Work, row_of
 from tomotwin_lib.networks.base import DenseNetwork
-from tomotwin_lib.products import FloatArray, Grid, Keep
+from tomotwin_lib.products import FloatArray, Grid, IntArray, Keep
 
-# Sites along each edge of a tile. The halo that neighbouring tiles compute twice is as wide as half a window:
-# at 48 sites it costs a few percent, and a tile's largest map stays below a few hundred megabytes.
-TILE_SITES = 48
-
-
-def embed_densely(
-    network: DenseNetwork,
-    volume: FloatArray,
-    grid: Grid,
-    *,
-    padding: bool,
-    device: torch.device,
-    progress: bool = True,
-    tile_sites: int = TILE_SITES,
-    keep: Keep | None = None,
-) -> FloatArray:
-    """Embed the sites of a grid.
-
-    Parameters
-    ----------
-    network : in evaluation mode.
-    volume : (z, y, x), float32, standardised, protein bright, without padding.
-    grid : window centres in voxels of ``volume``. Any stride: where a stride is no multiple of the network's,
-        the volume is evaluated once for each residue that occurs.
-    padding : continue the volume by reflection where a window reaches out of it; otherwise none may.
-    tile_sites : sites along each edge of a tile. It changes memory and time, never the result.
-    keep : what to keep of the vectors of a tile, where the vectors themselves are not wanted.
-
-    Returns
-    -------
-    (z, y, x, channel), float32, unit norm along the channels; or (z, y, x, value) of what was kept.
-    """
-    inference: nn.Module = network.folded().to(device)
-    inference = inference.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    result: FloatArray | None = None
-    passes = list(_passes(grid, network.total_stride))
-    tiles = [(part, tile) for part in passes for tile in _tiles(part.counts, tile_sites)]
-    sites = sum(_volume_of(tile) for _, tile in tiles)
-    with (
-        torch.inference_mode(),
-        tqdm(total=sites, unit="site", unit_scale=True, desc="embedding", disable=not progress) as bar,
-    ):
-        for part, tile in tiles:
-            box = _cut(volume, part, tile, network, padding)
-            vectors = inference(box.to(device))
-            vectors = functional.normalize(vectors.float(), dim=1)[0]
-            vectors = vectors[(slice(None), *(slice(None, None, step) for step in part.subsampling))]
-            kept = vectors.permute(1, 2, 3, 0).cpu().numpy()
-            if keep is not None:
-                rows = keep(kept.reshape(-1, kept.shape[-1]))
-                kept = rows.reshape(*kept.shape[:-1], -1)
-            if result is None:
-                result = np.empty((*grid.shape, kept.shape[-1]), dtype=kept.dtype)
-            target = tuple(
-                slice(first + period * span.start, first + period * (span.stop - 1) + 1, period)
-                for first, period, span in zip(part.first, part.period, tile, strict=True)
-            )
-            result[target] = kept
-            bar.update(_volume_of(tile))
-    assert result is not None  # a grid has at least one site
-    return result
+# Sites along each edge of a trial on a CPU: little of the time that even a small volume takes.
+_TRIAL_SITES = 8
 
 
 @dataclass(frozen=True)
-class _Pass:
+class DensePass:
     """The sites that one dense evaluation reaches: every ``period``-th along each axis from ``first`` on.
 
     Attributes
@@ -91,63 +39,221 @@ class _Pass:
     counts : (z, y, x) number of them.
     """
 
-    first: tuple[int, ...]
-    period: tuple[int, ...]
-    start: tuple[int, ...]
-    spacing: tuple[int, ...]
-    subsampling: tuple[int, ...]
-    counts: tuple[int, ...]
+    first: Edges
+    period: Edges
+    start: Edges
+    spacing: Edges
+    subsampling: Edges
+    counts: Edges
+
+    def targets(self, tile: Tile) -> tuple[slice, ...]:
+        """Where on the grid the sites of a tile lie, along (z, y, x)."""
+        return tuple(
+            slice(first + period * span.start, first + period * (span.stop - 1) + 1, period)
+            for first, period, span in zip(self.first, self.period, tile.sites, strict=True)
+        )
 
 
-def _passes(grid: Grid, total_stride: int) -> Iterator[_Pass]:
+@dataclass(frozen=True)
+class DenseUnit:
+    """A tile of a pass, and how many of its sites are wanted."""
+
+    part: DensePass
+    tile: Tile
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class DenseWork(Work):
+    """A tomogram in tiles.
+
+    Attributes
+    ----------
+    network, data, grid, sites, statistics, padding : see :class:`~tomotwin_lib.embedding.work.Work`. Where a
+        stride is no multiple of the network's, the volume is evaluated once for each residue that occurs.
+    tiles : what :func:`dense_units` gives. They change memory and time, never the result.
+    """
+
+    network: DenseNetwork
+    tiles: tuple[DenseUnit, ...]
+
+    @property
+    def tile_edges(self) -> Edges:
+        """Sites along (z, y, x) of a tile."""
+        z, y, x = (span.stop - span.start for span in self.tiles[0].tile.computed)
+        return z, y, x
+
+    def units(self) -> Sequence[DenseUnit]:
+        """See :meth:`Work.units`."""
+        return self.tiles
+
+    def count(self, unit: DenseUnit) -> int:
+        """See :meth:`Work.count`."""
+        return unit.count
+
+    def inference(self, device: torch.device, form: Form) -> Inference:
+        """See :meth:`Work.inference`."""
+        return Inference(copy.deepcopy(self.network).eval().folded(), device, form)
+
+    def reader(self, device: torch.device) -> Callable[[DenseUnit], torch.Tensor]:
+        """See :meth:`Work.reader`; it gives the voxels that a tile's windows cover, (d, h, w)."""
+        half = self.network.window_size // 2
+
+        def read(unit: DenseUnit) -> torch.Tensor:
+            spans = list(zip(unit.part.start, unit.part.spacing, unit.tile.computed, strict=True))
+            starts = [start + spacing * span.start - half for start, spacing, span in spans]
+            stops = [start + spacing * (span.stop - 1) + half + 1 for start, spacing, span in spans]
+            voxels = torch.from_numpy(cut(self.data, starts, stops, padding=self.padding))
+            return voxels.pin_memory() if device.type == "cuda" else voxels
+
+        return read
+
+    def compute(self, unit: DenseUnit, inputs: torch.Tensor, inference: Inference) -> torch.Tensor:
+        """See :meth:`Work.compute`."""
+        # On the device: of a GPU the host would take longer for this than the GPU for the network.
+        box = standardise_voxels(inputs.to(inference.device, non_blocking=True), self.statistics)
+        vectors = inference(box.neg_()[None, None])[0]
+        tile, steps = unit.tile, unit.part.subsampling
+        given = tuple(
+            slice((part.start - whole.start) * step, (part.stop - whole.start - 1) * step + 1, step)
+            for part, whole, step in zip(tile.sites, tile.computed, steps, strict=True)
+        )
+        return vectors[(slice(None), *given)].permute(1, 2, 3, 0).flatten(0, 2)
+
+    def positions(self, unit: DenseUnit) -> tuple[Any, Any]:
+        """See :meth:`Work.positions`."""
+        z, y, x = (np.arange(span.start, span.stop, span.step) for span in unit.part.targets(unit.tile))
+        _, height, width = self.grid.shape
+        flat = ((z[:, None, None] * height + y[:, None]) * width + x).ravel()
+        if self.sites is None:
+            return slice(None), flat
+        found = np.minimum(np.searchsorted(self.sites, flat), len(self.sites) - 1)
+        rows = np.flatnonzero(self.sites[found] == flat)
+        return torch.from_numpy(rows), found[rows]
+
+    def trial(self, device: torch.device) -> DenseUnit:
+        """See :meth:`Work.trial`; a whole tile on a GPU, where the algorithm depends on its size."""
+        unit = self.tiles[0]
+        if device.type == "cuda":
+            return unit
+        spans = [
+            slice(span.start, span.start + min(span.stop - span.start, _TRIAL_SITES))
+            for span in unit.tile.sites
+        ]
+        corner = (spans[0], spans[1], spans[2])
+        return DenseUnit(unit.part, Tile(corner, corner), 0)
+
+
+def embed_densely(
+    network: DenseNetwork,
+    data: npt.NDArray[Any],
+    grid: Grid,
+    sites: IntArray | None = None,
+    *,
+    statistics: Statistics,
+    padding: bool,
+    device: torch.device | Sequence[torch.device],
+    precision: Precision = "auto",
+    progress: bool = True,
+    tile_sites: int | None = None,
+    keep: Keep | None = None,
+) -> FloatArray:
+    """Embed the sites of a grid.
+
+    Parameters
+    ----------
+    network, data, grid, sites, statistics, padding : see :class:`DenseWork`.
+    device, precision, keep : see :func:`~tomotwin_lib.embedding.processes.do_work`.
+    tile_sites : sites along each edge of a tile; by the memory at hand where ``None``.
+
+    Returns
+    -------
+    (site, channel), float32, of unit norm, in the order of the sites; or (site, value) of what was kept.
+    """
+    devices = (device,) if isinstance(device, torch.device) else tuple(device)
+    work = dense_work(network, data, grid, sites, statistics, padding, devices, keep, tile_sites)
+    return do_work(work, devices, precision, keep=keep, progress=progress)[0]
+
+
+def dense_work(
+    network: DenseNetwork,
+    data: npt.NDArray[Any],
+    grid: Grid,
+    sites: IntArray | None,
+    statistics: Statistics,
+    padding: bool,
+    devices: Sequence[torch.device],
+    keep: Keep | None,
+    tile_sites: int | None = None,
+) -> DenseWork:
+    """The work with tiles that suit the memory of the devices, as :func:`embed_densely` does it."""
+    size = grid.size if sites is None else len(sites)
+    processes = len(devices) if devices[0].type == "cpu" else 1
+    budget = tile_budget(devices[0], size * row_of(network, keep).nbytes, processes)
+    units = dense_units(grid, sites, network, budget, tile_sites)
+    return DenseWork(network, data, grid, sites, statistics, padding, units)
+
+
+def dense_units(
+    grid: Grid,
+    sites: IntArray | None,
+    network: DenseNetwork,
+    budget: int,
+    edge: int | None = None,
+) -> tuple[DenseUnit, ...]:
+    """The tiles with which the sites of a grid are embedded, without those that no site is wanted of.
+
+    Parameters
+    ----------
+    grid, sites : see :class:`DenseWork`.
+    budget : bytes that a tile may take.
+    edge : sites along a tile, in place of the choice by the budget.
+    """
+    wanted = None
+    if sites is not None:
+        wanted = np.zeros(grid.size, dtype=np.bool_)
+        wanted[sites] = True
+        wanted = wanted.reshape(grid.shape)
+    cost = network_cost(network)
+    units = []
+    for part in _passes(grid, network.total_stride):
+        of_pass = None if wanted is None else wanted[part.targets(_whole(part.counts))]
+        if of_pass is not None and not of_pass.any():
+            continue
+        if edge is None:
+            tiling = choose_tiling(cost, part.counts, part.subsampling, budget, of_pass)
+        else:
+            z, y, x = (min(edge, count) for count in part.counts)
+            tiling = Tiling((0, 0, 0), part.counts, (z, y, x))
+        for tile in tiling.tiles():
+            count = int(np.prod([span.stop - span.start for span in tile.sites]))
+            if of_pass is not None:
+                count = int(np.count_nonzero(of_pass[tile.sites]))
+            if count:
+                units.append(DenseUnit(part, tile, count))
+    return tuple(units)
+
+
+def _whole(counts: Edges) -> Tile:
+    z, y, x = (slice(0, count) for count in counts)
+    return Tile((z, y, x), (z, y, x))
+
+
+def _passes(grid: Grid, total_stride: int) -> Iterator[DensePass]:
     # k steps of the grid's stride lie on the network's lattice when k is a multiple of this.
-    period = tuple(total_stride // int(np.gcd(total_stride, stride)) for stride in grid.stride)
-    for first in itertools.product(*(range(min(p, n)) for p, n in zip(period, grid.shape, strict=True))):
-        spacing = tuple(p * stride for p, stride in zip(period, grid.stride, strict=True))
-        yield _Pass(
+    period = _each(lambda axis: total_stride // math.gcd(total_stride, grid.stride[axis]))
+    spacing = _each(lambda axis: period[axis] * grid.stride[axis])
+    for z, y, x in itertools.product(*(range(min(p, n)) for p, n in zip(period, grid.shape, strict=True))):
+        first = (z, y, x)
+        yield DensePass(
             first=first,
             period=period,
-            start=tuple(o + f * s for o, f, s in zip(grid.origin, first, grid.stride, strict=True)),
+            start=_each(lambda axis, f=first: grid.origin[axis] + f[axis] * grid.stride[axis]),
             spacing=spacing,
-            subsampling=tuple(step // total_stride for step in spacing),
-            counts=tuple(len(range(f, n, p)) for f, n, p in zip(first, grid.shape, period, strict=True)),
+            subsampling=_each(lambda axis: spacing[axis] // total_stride),
+            counts=_each(lambda axis, f=first: len(range(f[axis], grid.shape[axis], period[axis]))),
         )
 
 
-def _tiles(counts: tuple[int, ...], edge: int) -> Iterator[tuple[slice, ...]]:
-    """Split (z, y, x) counts into boxes of at most ``edge`` sites a side and of about equal size."""
-    spans = []
-    for count in counts:
-        pieces = -(-count // edge)
-        bounds = np.linspace(0, count, pieces + 1).round().astype(int)
-        spans.append([slice(int(a), int(b)) for a, b in itertools.pairwise(bounds)])
-    return itertools.product(*spans)
-
-
-def _volume_of(tile: tuple[slice, ...]) -> int:
-    return int(np.prod([span.stop - span.start for span in tile]))
-
-
-def _cut(
-    volume: FloatArray, part: _Pass, tile: tuple[slice, ...], network: DenseNetwork, padding: bool
-) -> torch.Tensor:
-    """The voxels that a tile's windows cover, shape (1, 1, d, h, w), reflected at the ends where padded."""
-    half = network.window_size // 2
-    indices = []
-    for axis, span in enumerate(tile):
-        low = part.start[axis] + part.spacing[axis] * span.start - half
-        high = part.start[axis] + part.spacing[axis] * (span.stop - 1) - half + network.window_size
-        indices.append(
-            reflected(np.arange(low, high), volume.shape[axis]) if padding else np.arange(low, high)
-        )
-    box = np.ascontiguousarray(volume[np.ix_(*indices)], dtype=np.float32)
-    return torch.from_numpy(box)[None, None].to(memory_format=torch.channels_last_3d)
-
-
-def reflected(indices: npt.NDArray[np.integer], size: int) -> npt.NDArray[np.integer]:
-    """Continue the indices of an axis of ``size`` voxels by reflection, the end voxels not repeated."""
-    if size == 1:
-        return np.zeros_like(indices)
-    period = 2 * (size - 1)
-    folded = indices % period
-    return np.minimum(folded, period - folded)
+def _each(value: Callable[[int], int]) -> Edges:
+    return value(0), value(1), value(2)

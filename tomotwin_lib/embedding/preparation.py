@@ -81,6 +81,11 @@ def standardise_volume(
     return standardised
 
 
+def standardise_voxels(voxels: torch.Tensor, statistics: Statistics) -> torch.Tensor:
+    """What :func:`standardise_volume` does, for a tensor of any number type on its device."""
+    return voxels.to(torch.float64, copy=True).sub_(statistics.mean).div_(statistics.deviation).float()
+
+
 def standardise_window(windows: torch.Tensor) -> torch.Tensor:
     """Bring each window to mean 0 and (population) deviation 1.
 

@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 import tomotwin_lib
 from tomotwin_lib.embedding.checks import require_batch_size, require_finite_vectors, require_window_size
-from tomotwin_lib.embedding.windows import embed_batch, evaluating
+from tomotwin_lib.embedding.inference import Form, Inference
+from tomotwin_lib.embedding.preparation import standardise_window
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.volumes import read_subvolume
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
@@ -28,7 +29,7 @@ def embed_subvolumes(
 
     Parameters
     ----------
-    loaded : the network; the work is done on its device.
+    loaded : the network; the work is done on its device, in float32.
     paths : MRC files of exactly the network's window, protein bright; they are used as they are.
     batch_size : subvolumes a pass through the network.
     progress : whether to show a progress bar.
@@ -51,11 +52,12 @@ def embed_subvolumes(
         read_subvolume(path, loaded.window_size)
 
     batches = []
-    with evaluating(loaded.network), tqdm(total=len(paths), unit="subvolume", disable=not progress) as bar:
+    inference = Inference(loaded.network, loaded.device, Form())
+    with tqdm(total=len(paths), unit="subvolume", disable=not progress) as bar:
         for first in range(0, len(paths), batch_size):
             batch = [read_subvolume(path, loaded.window_size) for path in paths[first : first + batch_size]]
             windows = torch.from_numpy(np.stack(batch)).to(loaded.device)
-            batches.append(embed_batch(loaded.network, windows, standardise=True))
+            batches.append(inference(standardise_window(windows)[:, None]).cpu().numpy())
             bar.update(len(batch))
     vectors = np.concatenate(batches)
     require_finite_vectors(vectors, loaded)

@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 import tomotwin_lib
-from tomotwin_lib.devices import resolve_device
+from tomotwin_lib.devices import resolve_devices
 from tomotwin_lib.embedding.checks import require_batch_size, require_finite_vectors, require_window_size
-from tomotwin_lib.embedding.dense import embed_densely
+from tomotwin_lib.embedding.dense import DenseWork, dense_work
 from tomotwin_lib.embedding.grids import masked_sites, window_grid
-from tomotwin_lib.embedding.preparation import Statistics, require_usable, standardise_volume
-from tomotwin_lib.embedding.windows import embed_windows, evaluating
+from tomotwin_lib.embedding.precision import Precision, wanted_precision
+from tomotwin_lib.embedding.preparation import require_usable
+from tomotwin_lib.embedding.processes import do_work
+from tomotwin_lib.embedding.windows import WindowWork
+from tomotwin_lib.embedding.work import Work
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.volumes import Volume
 from tomotwin_lib.networks.base import DenseNetwork
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
-from tomotwin_lib.products import FloatArray, Grid, Keep, TomogramEmbedding
+from tomotwin_lib.products import Keep, TomogramEmbedding
 
 Method = Literal["auto", "dense", "windows"]
+
+# Units of work that a GPU should have at least for a process of its own, whose start takes some seconds.
+_LEAST_UNITS = 8
 
 
 def embed_tomogram(
@@ -35,7 +39,8 @@ def embed_tomogram(
     mask: Volume | None = None,
     batch_size: int = 64,
     method: Method = "auto",
-    device: str | torch.device = "auto",
+    device: str | torch.device | Sequence[str | torch.device] = "auto",
+    precision: Precision = "auto",
     progress: bool = True,
     keep: Keep | None = None,
 ) -> TomogramEmbedding:
@@ -53,16 +58,22 @@ def embed_tomogram(
     batch_size : windows a pass, for the way window by window.
     method : ``dense`` evaluates the network over the volume at once, which needs one that is made for it;
         ``windows`` goes window by window; ``auto`` is dense where possible. The result is the same.
-    device : ``auto`` computes where the network is.
+    device : ``auto`` computes where the network is. If that is a GPU, and with ``cuda``, all GPUs of the
+        machine share the work, in one process each; a sequence of names says which devices do. A script that
+        uses several must do so under ``if __name__ == "__main__":``.
+    precision : see :func:`~tomotwin_lib.embedding.processes.do_work`.
     progress : whether to show a progress bar.
     keep : what to keep of the vectors, tile by tile or batch by batch, in place of the vectors, which then
-        never lie in memory together (:func:`tomotwin_lib.scoring.score_tomogram` uses it).
+        never lie in memory together (:func:`tomotwin_lib.scoring.score_tomogram` uses it);
+        :func:`tomotwin_lib.formats.columns.halved` keeps what files hold, in half the memory.
 
     Raises
     ------
     InputError
         Before any computation, if an option does not fit the tomogram or the network, or the tomogram or the
         mask cannot be used; after it, if the network gives values that are not finite.
+    RuntimeError
+        If one of several processes fails.
     """
     require_window_size(loaded)
     require_batch_size(batch_size)
@@ -70,26 +81,21 @@ def embed_tomogram(
     grid = window_grid(shape, stride, loaded.window_size, padding, z_range, volume.path)
     dense = _is_dense(loaded, method)
     sites = None if mask is None else masked_sites(mask, grid, shape, volume.path)
-    target = loaded.device if device == "auto" else resolve_device(device)
+    devices = resolve_devices(device, loaded.device)
+    wanted_precision(precision, devices[0])
     statistics = require_usable(volume)
 
-    network = loaded.network.to(target)
+    network = loaded.network
+    work: Work
     if dense:
-        vectors = _embed_densely(loaded, volume.data, grid, statistics, padding, target, progress, keep)
-        vectors = vectors if sites is None else vectors[sites]
+        assert isinstance(network, DenseNetwork)
+        work = dense_work(network, volume.data, grid, sites, statistics, padding, devices, keep)
     else:
-        vectors = embed_windows(
-            network,
-            volume.data,
-            grid,
-            sites,
-            statistics=statistics,
-            padding=padding,
-            batch_size=batch_size,
-            device=target,
-            progress=progress,
-            keep=keep,
-        )
+        work = WindowWork(network, volume.data, grid, sites, statistics, padding, batch_size)
+    # Of all GPUs only those that have enough to do; those that were named, if there is anything.
+    least = _LEAST_UNITS if isinstance(device, str | torch.device) else 1
+    devices = devices[: max(len(work.units()) // least, 1)]
+    vectors, form = do_work(work, devices, precision, keep=keep, progress=progress)
     require_finite_vectors(vectors, loaded)
     border = 2 * (loaded.window_size // 2) if padding else 0
     attributes: dict[str, Any] = {
@@ -101,7 +107,11 @@ def embed_tomogram(
         "tomogram_input_shape": tuple(edge + border for edge in shape),
         "padding": padding,
         "embedding_method": "dense" if dense else "windows",
+        "embedding_precision": str(form.dtype).removeprefix("torch."),
+        "embedding_devices": [str(one) for one in devices],
     }
+    if isinstance(work, DenseWork):
+        attributes["embedding_tile"] = list(reversed(work.tile_edges))
     if z_range is not None:
         attributes["z_range"] = [int(z) for z in z_range]
     if mask is not None:
@@ -121,29 +131,3 @@ def _is_dense(loaded: LoadedNetwork, method: Method) -> bool:
             "Embed window by window, or use a fully convolutional network",
         )
     return suits and method != "windows"
-
-
-def _embed_densely(
-    loaded: LoadedNetwork,
-    data: npt.NDArray[Any],
-    grid: Grid,
-    statistics: Statistics,
-    padding: bool,
-    device: torch.device,
-    progress: bool,
-    keep: Keep | None,
-) -> FloatArray:
-    """Dense evaluation over the planes that the grid's windows reach; returns (site, channel or value)."""
-    assert isinstance(loaded.network, DenseNetwork)
-    half = loaded.window_size // 2
-    first, last = grid.origin[0], grid.origin[0] + grid.stride[0] * (grid.shape[0] - 1)
-    # Reflection at a border reads no further inwards than a window outwards: the planes in reach are enough.
-    begin, end = max(first - half, 0), min(last + half + 1, data.shape[0])
-    slab = standardise_volume(data[begin:end], statistics)
-    np.negative(slab, out=slab)
-    shifted = Grid((first - begin, *grid.origin[1:]), grid.stride, grid.shape)
-    with evaluating(loaded.network):
-        vectors = embed_densely(
-            loaded.network, slab, shifted, padding=padding, device=device, progress=progress, keep=keep
-        )
-    return vectors.reshape(grid.size, -1)

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from tomotwin_lib.embedding import windows as windows_module
 from tomotwin_lib.embedding.grids import window_grid
-from tomotwin_lib.embedding.preparation import volume_statistics
+from tomotwin_lib.embedding.preparation import Statistics, volume_statistics
 from tomotwin_lib.embedding.tomograms import embed_tomogram
-from tomotwin_lib.embedding.windows import embed_windows
+from tomotwin_lib.embedding.windows import WindowWork, embed_windows
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.volumes import Volume
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
@@ -82,9 +81,12 @@ def test_batches_and_slabs_change_nothing(loaded: LoadedNetwork, volume: Volume)
         np.testing.assert_allclose(vectors, expected, atol=1e-6)
 
 
-def test_slabs_are_as_large_as_the_bound_allows() -> None:
-    grid = window_grid((100, 10, 10), 2, 5, padding=False)
-    slabs = list(windows_module._slabs((100, 10, 10), grid, 5, 0, resident_voxels=100 * 11))
+def test_slabs_are_as_large_as_the_bound_allows(window_loaded: LoadedNetwork) -> None:
+    data = np.zeros((100, 10, 10), dtype=np.float32)
+    grid = window_grid(data.shape, 2, 5, padding=False)
+    one = Statistics(0.0, 1.0)
+    work = WindowWork(window_loaded.network, data, grid, None, one, False, 9, resident_voxels=100 * 11)
+    slabs = sorted({batch.slab for batch in work.units()})
     assert slabs[0] == (0, 4) and slabs[-1] == (44, 48)  # four windows, 2 apart, reach over 11 planes
     assert [a for a, _ in slabs[1:]] == [b for _, b in slabs[:-1]]
 

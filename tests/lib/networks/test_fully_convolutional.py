@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tomotwin_lib.embedding.dense import embed_densely
+from tomotwin_lib.embedding.preparation import Statistics
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.networks.fully_convolutional import FullyConvolutional
 from tomotwin_lib.products import Grid
@@ -82,9 +83,16 @@ def test_dense_equals_window_by_window(
     origin = (0, 0, 0) if padding else (half, half, half)
     grid = Grid(origin, stride, counts)  # type: ignore[arg-type]
     dense = embed_densely(
-        network, volume, grid, padding=padding, device=torch.device("cpu"), progress=False, tile_sites=tile
+        network,
+        -volume,  # dark, as tomograms are
+        grid,
+        statistics=Statistics(0.0, 1.0),
+        padding=padding,
+        device=torch.device("cpu"),
+        progress=False,
+        tile_sites=tile,
     )
-    assert dense.shape == (*counts, 8)
+    assert dense.shape == (grid.size, 8)
 
     chosen = np.random.default_rng(4).choice(grid.size, min(grid.size, 25), replace=False)
     padded = np.pad(volume, half, mode="reflect")
@@ -93,7 +101,7 @@ def test_dense_equals_window_by_window(
         for z, y, x in grid.positions(chosen).astype(int)
     ]
     expected = network(torch.from_numpy(np.stack(windows))[:, None]).numpy()
-    np.testing.assert_allclose(dense.reshape(-1, 8)[chosen], expected, atol=1e-5)
+    np.testing.assert_allclose(dense[chosen], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
