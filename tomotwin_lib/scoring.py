@@ -11,8 +11,8 @@ import numpy.typing as npt
 from tomotwin_lib.distances import Distance
 from tomotwin_lib.embedding.tomograms import embed_tomogram
 from tomotwin_lib.formats.volumes import Volume
+from tomotwin_lib.half_precision import halved
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
-from tomotwin_lib.precision import halved
 from tomotwin_lib.products import FloatArray, ReferenceEmbedding, SimilarityMap
 from tomotwin_lib.similarity import check_references, distance_of, map_of
 

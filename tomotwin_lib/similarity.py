@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from tomotwin_lib.distances import Distance, distance_named
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.precision import halved
+from tomotwin_lib.half_precision import halved
 from tomotwin_lib.products import FloatArray, ReferenceEmbedding, SimilarityMap, TomogramEmbedding
 from tomotwin_lib.rows import blocks, row_blocks
 from tomotwin_lib.threads import in_threads

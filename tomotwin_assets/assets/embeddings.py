@@ -3,6 +3,7 @@
 import hashlib
 import time
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -114,8 +115,12 @@ def tomogram_embeddings(
 ) -> dg.MaterializeResult[EmbeddingProduct]:
     """The tomogram as vectors, one for each position of a grid."""
     loaded = load_network(trained_model, device.name)
-    options = {"stride": config.stride, "padding": config.padding, "batch_size": config.batch_size}
-    about = {
+    options: dict[str, Any] = {
+        "stride": config.stride,
+        "padding": config.padding,
+        "batch_size": config.batch_size,
+    }
+    about: dict[str, Any] = {
         "device": device.name,
         "model_md5": loaded.md5,
         "settings": dg.MetadataValue.json(recorded(config)),

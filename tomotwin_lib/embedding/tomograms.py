@@ -65,7 +65,7 @@ def embed_tomogram(
     progress : whether to show a progress bar.
     keep : what to keep of the vectors, tile by tile or batch by batch, in place of the vectors, which then
         never lie in memory together (:func:`tomotwin_lib.scoring.score_tomogram` uses it);
-        :func:`tomotwin_lib.formats.columns.halved` keeps what files hold, in half the memory.
+        :func:`tomotwin_lib.half_precision.halved` keeps what files hold, in half the memory.
 
     Raises
     ------

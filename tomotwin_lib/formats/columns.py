@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.precision import all_finite
+from tomotwin_lib.half_precision import all_finite
 from tomotwin_lib.products import FloatArray, IntArray
 from tomotwin_lib.rows import memory_of, row_blocks, row_slices
 

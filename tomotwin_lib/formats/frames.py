@@ -37,7 +37,7 @@ from tomotwin_lib.formats.plain import plain_attributes, plain_frame
 from tomotwin_lib.formats.portable_pickle import Columns, dump_columns, dump_frame
 from tomotwin_lib.formats.safe_pickle import load_frame
 from tomotwin_lib.formats.site_grid import GRID_KEY, grid_attribute, sites_of_frame
-from tomotwin_lib.precision import halved
+from tomotwin_lib.half_precision import halved
 from tomotwin_lib.products import FloatArray, ReferenceEmbedding, SimilarityMap, TomogramEmbedding
 from tomotwin_lib.rows import row_blocks
 

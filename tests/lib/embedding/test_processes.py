@@ -15,8 +15,8 @@ from tomotwin_lib.embedding.preparation import Statistics
 from tomotwin_lib.embedding.processes import _mapped
 from tomotwin_lib.embedding.tomograms import embed_tomogram
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.formats.columns import halved
 from tomotwin_lib.formats.volumes import Volume, read_volume, write_volume
+from tomotwin_lib.half_precision import halved
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
 from tomotwin_lib.networks.fully_convolutional import FullyConvolutional
 from tomotwin_lib.products import FloatArray, Grid

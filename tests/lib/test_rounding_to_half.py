@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tomotwin_lib.precision import all_finite, halved
+from tomotwin_lib.half_precision import all_finite, halved
 
 
 def test_rounds_as_numpy_does() -> None:
