@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tomotwin_lib.distances import Distance
 from tomotwin_lib.embedding.tomograms import embed_tomogram
 from tomotwin_lib.formats.columns import halved
 from tomotwin_lib.formats.volumes import Volume
@@ -39,10 +41,17 @@ def score_tomogram(
         :func:`~tomotwin_lib.embedding.tomograms.embed_tomogram` has.
     """
     check_references(references, loaded.lineage(), f"references for {volume.path}")
-    distance = distance_of(references)
-
-    def similarities(vectors: npt.NDArray[np.float32]) -> FloatArray:
-        return halved(distance.similarity(halved(vectors), references.vectors)).astype(np.float32)
-
+    similarities = _Similarities(distance_of(references), references.vectors)
     scored = embed_tomogram(loaded, volume, keep=similarities, **options)
     return map_of(scored.vectors, scored, references)
+
+
+@dataclass(frozen=True)
+class _Similarities:
+    """From vectors (site, channel) to similarities (site, reference); it can be sent to another process."""
+
+    distance: Distance
+    references: FloatArray
+
+    def __call__(self, vectors: npt.NDArray[np.float32]) -> FloatArray:
+        return halved(self.distance.similarity(halved(vectors), self.references)).astype(np.float32)
