@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     tomogram.add_argument(
         "-d", "--distribution_mode", type=int, choices=(0, 1), default=1,
-        help="for TomoTwin's command lines: both mean one process on the device of --device here",
+        help="1: all GPUs share a tomogram, in one process each, unless --device names one; 0: one process",
     )  # fmt: skip
     tomogram.add_argument(
         "--no-padding", dest="padding", action="store_false", default=True,
@@ -77,6 +77,7 @@ def run_tomogram(args: argparse.Namespace) -> None:
     stride = _stride(args.stride)
     from tomotwin_lib.embedding.grids import checked_stride, masked_sites, window_grid
     from tomotwin_lib.embedding.tomograms import embed_tomogram
+    from tomotwin_lib.half_precision import halved
     from tomotwin_lib.formats.frames import write_tomogram_embedding
     from tomotwin_lib.formats.volumes import find_volumes, read_volume
 
@@ -100,14 +101,15 @@ def run_tomogram(args: argparse.Namespace) -> None:
         "mask": mask,
         "batch_size": args.batchsize,
         "method": args.method,
-        "device": args.device,
+        "device": args.device if args.distribution_mode else [args.device],
         "progress": args.progress,
     }
     if args.references is not None:
         _pick(args, loaded, volumes, outputs, options)
         return
     for volume, output in zip(volumes, outputs, strict=True):
-        embedding = embed_tomogram(loaded, volume, **options)
+        # The file holds 16-bit floats: in memory these take half of what the vectors would.
+        embedding = embed_tomogram(loaded, volume, keep=halved, **options)
         write_tomogram_embedding(output, embedding)
         way = embedding.attributes.get("embedding_method", args.method)
         say(f"{volume.path.name}: {len(embedding.vectors):,} positions embedded ({way})")

@@ -211,9 +211,8 @@ def dense_units(
     """
     wanted = None
     if sites is not None:
-        wanted = np.zeros(grid.size, dtype=np.bool_)
-        wanted[sites] = True
-        wanted = wanted.reshape(grid.shape)
+        wanted = np.zeros(grid.shape, dtype=np.bool_)
+        wanted.flat[sites] = True
     cost = network_cost(network)
     units = []
     for part in _passes(grid, network.total_stride):
@@ -244,15 +243,18 @@ def _passes(grid: Grid, total_stride: int) -> Iterator[DensePass]:
     period = _each(lambda axis: total_stride // math.gcd(total_stride, grid.stride[axis]))
     spacing = _each(lambda axis: period[axis] * grid.stride[axis])
     for z, y, x in itertools.product(*(range(min(p, n)) for p, n in zip(period, grid.shape, strict=True))):
-        first = (z, y, x)
-        yield DensePass(
-            first=first,
-            period=period,
-            start=_each(lambda axis, f=first: grid.origin[axis] + f[axis] * grid.stride[axis]),
-            spacing=spacing,
-            subsampling=_each(lambda axis: spacing[axis] // total_stride),
-            counts=_each(lambda axis, f=first: len(range(f[axis], grid.shape[axis], period[axis]))),
-        )
+        yield _pass(grid, (z, y, x), period, _each(lambda axis: spacing[axis] // total_stride))
+
+
+def _pass(grid: Grid, first: Edges, period: Edges, subsampling: Edges) -> DensePass:
+    return DensePass(
+        first=first,
+        period=period,
+        start=_each(lambda axis: grid.origin[axis] + first[axis] * grid.stride[axis]),
+        spacing=_each(lambda axis: period[axis] * grid.stride[axis]),
+        subsampling=subsampling,
+        counts=_each(lambda axis: len(range(first[axis], grid.shape[axis], period[axis]))),
+    )
 
 
 def _each(value: Callable[[int], int]) -> Edges:

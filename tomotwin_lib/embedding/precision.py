@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Literal, get_args
 
@@ -27,7 +27,7 @@ def low_precision(device: torch.device) -> torch.dtype | None:
         return torch.float16
     if device.type == "cpu":
         # Other CPUs would emulate bfloat16, more slowly than they compute in float32.
-        told = getattr(torch.cpu, "get_capabilities", dict)()
+        told: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
         if told.get("avx512_bf16") or told.get("amx_bf16"):
             return torch.bfloat16
     return None

@@ -249,17 +249,18 @@ def _trace(network: DenseNetwork, edge: int) -> list[LayerCost]:
     layers: list[LayerCost] = []
 
     def note(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        source = inputs[0] if inputs else None
-        if not all(isinstance(part, torch.Tensor) and part.dim() == 5 for part in (source, output)):
+        maps = [part for part in (*inputs[:1], output) if isinstance(part, torch.Tensor) and part.dim() == 5]
+        if len(maps) < 2:
             return
-        convolves = isinstance(layer, nn.Conv3d)
+        source = maps[0]
+        weights = layer.weight.numel() if isinstance(layer, nn.Conv3d) else output.shape[1]
         layers.append(
             LayerCost(
                 source.shape[1],
                 0 if output is source else output.shape[1],
                 (source.shape[-1], 0),
                 (output.shape[-1], 0),
-                layer.weight.numel() if convolves else output.shape[1],
+                weights,
             )
         )
 

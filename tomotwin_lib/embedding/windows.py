@@ -95,9 +95,8 @@ class WindowWork(Work):
                 for axis in range(3):
                     windows = windows.unfold(axis, window, 1)  # a view: nothing is copied
                 resident[batch.slab] = windows
-            sites = np.arange(batch.first, batch.last)
-            if self.sites is not None:
-                sites = self.sites[batch.first : batch.last]
+            chosen = slice(batch.first, batch.last)
+            sites = np.arange(batch.first, batch.last) if self.sites is None else self.sites[chosen]
             indices = np.stack(np.unravel_index(sites, self.grid.shape), axis=1)
             indices[:, 0] -= batch.slab[0]
             starts = torch.from_numpy(indices * np.asarray(self.grid.stride))

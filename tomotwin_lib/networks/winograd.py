@@ -9,6 +9,8 @@ twofold, to a few millionths; half precision has not the digits for it.
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -85,7 +87,7 @@ class WinogradConv3d(nn.Module):
         _separate(products, result)
 
 
-def suits(module: nn.Module) -> bool:
+def suits(module: nn.Module) -> TypeGuard[nn.Conv3d]:
     """Whether a layer is a convolution that :class:`WinogradConv3d` does faster."""
     return (
         type(module) is nn.Conv3d
