@@ -10,6 +10,7 @@ import dagster as dg
 import pandas as pd
 from matplotlib.figure import Figure
 
+from tomotwin_lib.embedding.estimate import Estimate
 from tomotwin_lib.figures import png_bytes
 
 PICTURE_BYTES = 350_000
@@ -50,6 +51,15 @@ def shape_text(shape: tuple[int, ...], voxel_size_in_angstrom: float | None = No
     """A volume's size as people write it: x × y × z voxels."""
     text = " × ".join(str(size) for size in reversed(shape)) + " voxels"
     return text if voxel_size_in_angstrom is None else f"{text} of {voxel_size_in_angstrom:g} Å"
+
+
+def estimated(estimate: Estimate) -> dict[str, Any]:
+    """What a tomogram's embedding was expected to take before it began."""
+    return {
+        "estimated_seconds": round(estimate.seconds, 1),
+        "estimated_memory_in_gb": round(estimate.memory / 1e9, 2),
+        "estimated_disk_in_mb": round(estimate.disk / 1e6, 1),
+    }
 
 
 def file_metadata(path: Path) -> dict[str, Any]:

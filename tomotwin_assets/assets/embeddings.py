@@ -16,6 +16,7 @@ from tomotwin_assets.progress import show_bars
 from tomotwin_assets.resources import ComputeDevice, DataFolder
 from tomotwin_assets.values import EmbeddingProduct, ReferenceVolumes, UnstoredEmbedding
 from tomotwin_lib.distances import distance_named
+from tomotwin_lib.embedding.estimate import Estimate, require_disk
 from tomotwin_lib.embedding.grids import window_grid
 from tomotwin_lib.embedding.preparation import require_usable
 from tomotwin_lib.embedding.subvolumes import embed_subvolumes
@@ -23,6 +24,7 @@ from tomotwin_lib.embedding.tomograms import embed_tomogram
 from tomotwin_lib.figures import orthoslices_with_picks, subvolume_gallery
 from tomotwin_lib.files import sha256_of_file
 from tomotwin_lib.formats.volumes import Volume, find_volumes, read_subvolume, read_volume
+from tomotwin_lib.half_precision import halved
 from tomotwin_lib.networks.base import EmbeddingNetwork
 from tomotwin_lib.networks.checkpoint import load_network
 from tomotwin_lib.products import ReferenceEmbedding
@@ -111,7 +113,12 @@ def reference_embeddings(
 
 @dg.asset(partitions_def=pairs, kinds={"pytorch"}, pool="gpu")
 def tomogram_embeddings(
-    config: EmbeddingConfig, tomogram: Volume, trained_model: Path, device: ComputeDevice
+    context: dg.AssetExecutionContext,
+    config: EmbeddingConfig,
+    tomogram: Volume,
+    trained_model: Path,
+    device: ComputeDevice,
+    data_folder: DataFolder,
 ) -> dg.MaterializeResult[EmbeddingProduct]:
     """The tomogram as vectors, one for each position of a grid."""
     loaded = load_network(trained_model, device.name)
@@ -140,7 +147,23 @@ def tomogram_embeddings(
             },
         )
     started = time.perf_counter()
-    embedding = embed_tomogram(loaded, tomogram, **options, device=device.name, progress=show_bars())
+    estimates: list[Estimate] = []
+
+    def tell(estimate: Estimate) -> None:
+        context.log.info(str(estimate))
+        require_disk(estimate, data_folder.path)
+        estimates.append(estimate)
+
+    # Halved as the file holds them, which takes half the memory.
+    embedding = embed_tomogram(
+        loaded,
+        tomogram,
+        **options,
+        device=device.name,
+        progress=show_bars(),
+        keep=halved,
+        on_estimate=tell,
+    )
     seconds = time.perf_counter() - started
     positions, channels = embedding.vectors.shape
     return dg.MaterializeResult(
@@ -152,6 +175,7 @@ def tomogram_embeddings(
             "channels": channels,
             "grid_zyx": str(embedding.grid.shape),
             "seconds": round(seconds, 2),
+            **metadata.estimated(estimates[0]),
             "positions_per_second": round(positions / seconds, 1),
             "method": str(embedding.attributes.get("embedding_method", "")),
             **about,

@@ -13,6 +13,7 @@ from tomotwin_assets.partitions import pairs, split_key
 from tomotwin_assets.progress import show_bars
 from tomotwin_assets.resources import ComputeDevice, DataFolder
 from tomotwin_assets.values import EmbeddingProduct, ReferenceVolumes, UnstoredEmbedding
+from tomotwin_lib.embedding.estimate import Estimate
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.exporting import FORMATS, check_formats, destination_of, export_picks
 from tomotwin_lib.figures import orthoslices_with_picks, similarity_histogram, similarity_slices
@@ -42,7 +43,7 @@ def similarity_map(
     """
     started = time.perf_counter()
     if isinstance(tomogram_embeddings, UnstoredEmbedding):
-        similarity = _score(tomogram_embeddings, reference_embeddings, config, device.name)
+        similarity = _score(context, tomogram_embeddings, reference_embeddings, config, device.name)
     else:
         references = reference_embeddings
         if config.refine:
@@ -171,7 +172,11 @@ def picked_coordinates(
 
 
 def _score(
-    embedding: UnstoredEmbedding, references: ReferenceEmbedding, config: SimilarityConfig, device: str
+    context: dg.AssetExecutionContext,
+    embedding: UnstoredEmbedding,
+    references: ReferenceEmbedding,
+    config: SimilarityConfig,
+    device: str,
 ) -> SimilarityMap:
     """The map of a tomogram whose vectors are made on the way and forgotten."""
     if config.refine:
@@ -182,8 +187,19 @@ def _score(
         )
     volume = read_volume(embedding.tomogram)
     loaded = load_network(embedding.model, device)
+
+    def tell(estimate: Estimate) -> None:
+        context.log.info(str(estimate))
+        context.add_output_metadata(metadata.estimated(estimate))
+
     return score_tomogram(
-        loaded, volume, references, **embedding.options, device=device, progress=show_bars()
+        loaded,
+        volume,
+        references,
+        **embedding.options,
+        device=device,
+        progress=show_bars(),
+        on_estimate=tell,
     )
 
 

@@ -13,6 +13,7 @@ from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
 if TYPE_CHECKING:
+    from tomotwin_lib.embedding.estimate import Estimate
     from tomotwin_lib.formats.volumes import Volume
     from tomotwin_lib.networks.checkpoint import LoadedNetwork
 
@@ -75,11 +76,12 @@ def run_tomogram(args: argparse.Namespace) -> None:
     """Embed one tomogram after the other; everything is checked before the first."""
     folder = ensure_writable_folder(args.outpath)
     stride = _stride(args.stride)
+    from tomotwin_lib.embedding.estimate import gigabytes, require_disk
     from tomotwin_lib.embedding.grids import checked_stride, masked_sites, window_grid
     from tomotwin_lib.embedding.tomograms import embed_tomogram
-    from tomotwin_lib.half_precision import halved
     from tomotwin_lib.formats.frames import write_tomogram_embedding
     from tomotwin_lib.formats.volumes import find_volumes, read_volume
+    from tomotwin_lib.half_precision import halved
 
     checked_stride(stride)
     volumes = [read_volume(path) for path in find_volumes(args.volumes)]
@@ -108,8 +110,13 @@ def run_tomogram(args: argparse.Namespace) -> None:
         _pick(args, loaded, volumes, outputs, options)
         return
     for volume, output in zip(volumes, outputs, strict=True):
+
+        def tell(estimate: Estimate, volume: Volume = volume) -> None:
+            say(f"{volume.path.name}: {estimate}, {gigabytes(estimate.disk)} on disk")
+            require_disk(estimate, folder)
+
         # The file holds 16-bit floats: in memory these take half of what the vectors would.
-        embedding = embed_tomogram(loaded, volume, keep=halved, **options)
+        embedding = embed_tomogram(loaded, volume, keep=halved, on_estimate=tell, **options)
         write_tomogram_embedding(output, embedding)
         way = embedding.attributes.get("embedding_method", args.method)
         say(f"{volume.path.name}: {len(embedding.vectors):,} positions embedded ({way})")
@@ -156,7 +163,11 @@ def _pick(
         box_size_of(path.name, box_sizes)
     references = embed_subvolumes(loaded, paths, progress=args.progress)
     for volume, output in zip(volumes, outputs, strict=True):
-        similarity = score_tomogram(loaded, volume, references, **options)
+
+        def tell(estimate: Estimate, volume: Volume = volume) -> None:
+            say(f"{volume.path.name}: {estimate}")
+
+        similarity = score_tomogram(loaded, volume, references, on_estimate=tell, **options)
         picks = locate(
             similarity,
             tolerance=args.tolerance,

@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,21 @@ from tomotwin_lib.embedding.precision import Precision
 from tomotwin_lib.embedding.preparation import Statistics, standardise_voxels
 from tomotwin_lib.embedding.processes import do_work
 from tomotwin_lib.embedding.reading import cut
-from tomotwin_lib.embedding.tiling import Edges, Tile, Tiling, choose_tiling, network_cost, tile_budget
+from tomotwin_lib.embedding.tiling import (
+    Edges,
+    NetworkCost,
+    Tile,
+    Tiling,
+    choose_tiling,
+    network_cost,
+    tile_budget,
+)
 from tomotwin_lib.embedding.work import Work, row_of
 from tomotwin_lib.networks.base import DenseNetwork
 from tomotwin_lib.products import FloatArray, Grid, IntArray, Keep
 
 # Sites along each edge of a trial on a CPU: little of the time that even a small volume takes.
-_TRIAL_SITES = 8
+_TRIAL_SITES = 16
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,24 @@ class DenseWork(Work):
         found = np.minimum(np.searchsorted(self.sites, flat), len(self.sites) - 1)
         rows = np.flatnonzero(self.sites[found] == flat)
         return torch.from_numpy(rows), found[rows]
+
+    def effort(self, unit: DenseUnit) -> float:
+        """See :meth:`Work.effort`: the multiplications."""
+        return float(self._cost.operations(self._computed(unit)))
+
+    def memory(self) -> int:
+        """See :meth:`Work.memory`."""
+        return int(self._cost.memory(self._computed(self.tiles[0])))
+
+    @cached_property
+    def _cost(self) -> NetworkCost:
+        return network_cost(self.network)
+
+    @staticmethod
+    def _computed(unit: DenseUnit) -> list[int]:
+        """Sites along (z, y, x) that are computed for a tile, at the network's own stride."""
+        spans = zip(unit.tile.computed, unit.part.subsampling, strict=True)
+        return [(span.stop - span.start - 1) * step + 1 for span, step in spans]
 
     def trial(self, device: torch.device) -> DenseUnit:
         """See :meth:`Work.trial`; a whole tile on a GPU, where the algorithm depends on its size."""

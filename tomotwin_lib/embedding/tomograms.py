@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,12 +11,13 @@ import tomotwin_lib
 from tomotwin_lib.devices import resolve_devices
 from tomotwin_lib.embedding.checks import require_batch_size, require_finite_vectors, require_window_size
 from tomotwin_lib.embedding.dense import DenseWork, dense_work
+from tomotwin_lib.embedding.estimate import Estimate, estimate_work, require_memory
 from tomotwin_lib.embedding.grids import masked_sites, window_grid
 from tomotwin_lib.embedding.precision import Precision, wanted_precision
 from tomotwin_lib.embedding.preparation import require_usable
 from tomotwin_lib.embedding.processes import do_work
 from tomotwin_lib.embedding.windows import WindowWork
-from tomotwin_lib.embedding.work import Work
+from tomotwin_lib.embedding.work import Work, choose_form, row_of
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.volumes import Volume
 from tomotwin_lib.networks.base import DenseNetwork
@@ -43,6 +44,7 @@ def embed_tomogram(
     precision: Precision = "auto",
     progress: bool = True,
     keep: Keep | None = None,
+    on_estimate: Callable[[Estimate], None] | None = None,
 ) -> TomogramEmbedding:
     """Embed a tomogram on a grid of positions.
 
@@ -66,12 +68,14 @@ def embed_tomogram(
     keep : what to keep of the vectors, tile by tile or batch by batch, in place of the vectors, which then
         never lie in memory together (:func:`tomotwin_lib.scoring.score_tomogram` uses it);
         :func:`tomotwin_lib.half_precision.halved` keeps what files hold, in half the memory.
+    on_estimate : called, before the work begins, with what it will take; what it raises ends it.
 
     Raises
     ------
     InputError
-        Before any computation, if an option does not fit the tomogram or the network, or the tomogram or the
-        mask cannot be used; after it, if the network gives values that are not finite.
+        Before any computation, if an option does not fit the tomogram or the network, the tomogram or the
+        mask cannot be used, or memory cannot hold what is kept; after it, if the network gives values that
+        are not finite.
     RuntimeError
         If one of several processes fails.
     """
@@ -95,6 +99,10 @@ def embed_tomogram(
     # Of all GPUs only those that have enough to do; those that were named, if there is anything.
     least = _LEAST_UNITS if isinstance(device, str | torch.device) else 1
     devices = devices[: max(len(work.units()) // least, 1)]
+    row = row_of(network, keep)
+    require_memory(work, row, devices, volume.path)
+    if on_estimate is not None:
+        on_estimate(estimate_work(work, row, devices, choose_form(work, devices, precision)))
     vectors, form = do_work(work, devices, precision, keep=keep, progress=progress)
     require_finite_vectors(vectors, loaded)
     border = 2 * (loaded.window_size // 2) if padding else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from tomotwin_lib.embedding.inference import Form, Inference
 from tomotwin_lib.embedding.precision import Precision
@@ -118,6 +120,17 @@ class WindowWork(Work):
         """See :meth:`Work.positions`."""
         return slice(None), slice(unit.first, unit.last)
 
+    def effort(self, unit: Batch) -> float:
+        """See :meth:`Work.effort`: the windows."""
+        return float(self.count(unit))
+
+    def memory(self) -> int:
+        """See :meth:`Work.memory`: a slab, the next one, and the maps of a batch."""
+        edge = self.network.window_size
+        slab = max((last - first) * self.grid.stride[0] for first, last in self._slabs()) + edge
+        plane = int(np.prod([size + (edge - 1) * self.padding for size in self.data.shape[1:]]))
+        return 2 * 4 * slab * plane + self.batch_size * largest_maps(self.network)
+
     def trial(self, device: torch.device) -> Batch:
         """See :meth:`Work.trial`; a whole batch on a GPU, where the algorithm depends on its size."""
         batch = self.units()[0]
@@ -149,6 +162,23 @@ class WindowWork(Work):
             box = standardise_volume(box, self.statistics)
         box = box.astype(np.float32, copy=False)
         return torch.from_numpy(np.negative(box, out=box))
+
+
+def largest_maps(network: EmbeddingNetwork) -> int:
+    """Bytes of the largest input and output of a layer together, for one window, in float32."""
+    module = copy.deepcopy(network).eval().to("meta")
+    found = [0]
+
+    def note(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        parts = (*inputs, output)
+        found.append(sum(4 * part.numel() for part in parts if isinstance(part, torch.Tensor)))
+
+    for layer in module.modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(note)
+    with torch.inference_mode():
+        module(torch.empty(1, 1, *(network.window_size,) * 3, device="meta"))
+    return max(found)
 
 
 def embed_windows(

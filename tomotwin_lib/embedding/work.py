@@ -74,6 +74,14 @@ class Work(ABC):
         """Which of a unit's vectors are wanted, and which rows of the result these are, as indices."""
 
     @abstractmethod
+    def effort(self, unit: Any) -> float:
+        """What a unit takes, in any measure that is proportional to its time."""
+
+    @abstractmethod
+    def memory(self) -> int:
+        """Bytes that a unit takes on its device, with those that are read ahead and wait to be written."""
+
+    @abstractmethod
     def trial(self, device: torch.device) -> Any:
         """A unit that shows how the network computes on a device."""
 
