@@ -120,9 +120,8 @@ class SimilarityMap:
 
     def volume(self, reference: int, fill: float = -np.inf) -> npt.NDArray[np.float32]:
         """The map of one reference on the grid, shape (z, y, x); ``fill`` where a mask left no value."""
-        values = self.values[:, reference].astype(np.float32)
         if self.sites is None:
-            return values.reshape(self.grid.shape)
+            return self.values[:, reference].astype(np.float32).reshape(self.grid.shape)
         volume = np.full(self.grid.size, fill, dtype=np.float32)
-        volume[self.sites] = values
+        volume[self.sites] = self.values[:, reference]
         return volume.reshape(self.grid.shape)
