@@ -22,7 +22,8 @@ from tomotwin_lib.products import IntArray
 from tomotwin_lib.similarity import blocks
 
 _OFFSETS = [offset for offset in itertools.product((-1, 0, 1), repeat=3) if any(offset)]
-_BLOCK = 1 << 16  # voxels whose neighbours are looked at together: few enough for the processor's cache
+_BLOCK = 1 << 13  # voxels whose neighbours are looked at together: few enough for the processor's cache
+_LAST = 2**32 - 1  # highest index that a voxel can have
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ class Basins:
 
 
 def find_basins(
-    volume: npt.NDArray[np.float32],  # (z, y, x)
     voxels: IntArray,  # (voxel,)
+    values: npt.NDArray[np.float32],  # (voxel,)
+    shape: tuple[int, ...],
     depth: float,
 ) -> Basins:
     """Divide the voxels that count among the peaks that steepest ascent leads to.
@@ -65,16 +67,16 @@ def find_basins(
 
     Parameters
     ----------
-    volume : the landscape.
-    voxels : flat indices of the voxels that count, rising; their values are finite.
+    voxels : flat indices of the voxels that count, rising.
+    values : their finite values.
+    shape : (z, y, x) of the volume that they lie in.
     depth : passes that lie deeper than this below *both* peaks are left out.
 
     Returns
     -------
     The basins; of their links only those that the highest connections need (a spanning forest).
     """
-    values = volume.ravel()[voxels]
-    neighbourhood = _Neighbourhood(voxels, volume.shape)
+    neighbourhood = _Neighbourhood(voxels, shape)
     basin, peaks = _climb(values, neighbourhood)
     links, passes = _touching(values, neighbourhood, basin, peaks, depth)
     kept = _highest_connections(len(peaks), links, passes)
@@ -82,16 +84,17 @@ def find_basins(
 
 
 class _Neighbourhood:
-    """The 26 neighbours of each voxel, among the voxels that count.
+    """The 26 neighbours of each voxel that counts, by numbers that are one more than the index among these.
 
-    It takes one number for each voxel of the volume, of which memory is touched near those that count only.
+    A neighbour that does not count has the number 0. There is one number for each voxel of the volume, but
+    memory is touched near those that count only.
     """
 
     def __init__(self, voxels: IntArray, shape: tuple[int, ...]) -> None:
         # A border of one voxel spares the tests for the volume's end.
         bordered = [length + 2 for length in shape]
         size = math.prod(bordered)
-        #: From 1; 0 for voxels that do not count.
+        # From 1; 0 for voxels that do not count.
         self._numbers = np.zeros(size, dtype=index_type(size))
         self._places = np.empty(len(voxels), dtype=self._numbers.dtype)
         for block in blocks(len(voxels), _BLOCK):
@@ -101,33 +104,43 @@ class _Neighbourhood:
         self._steps = [(z * bordered[1] + y) * bordered[2] + x for z, y, x in _OFFSETS]
 
     def blocks(self) -> Iterator[tuple[slice, Iterator[IntArray]]]:
-        """Slices of the voxels, each with their neighbours in the order of their places.
-
-        A neighbour is the index of a voxel that counts, and −1 where there is none.
-        """
+        """Slices of the voxels, each with the numbers of their neighbours in the order of their places."""
         for block in blocks(len(self._places), _BLOCK):
-            yield block, (self._numbers[self._places[block] + step] - 1 for step in self._steps)
+            places = self._places[block].astype(np.intp)
+            yield block, (self._numbers.take(places + step) for step in self._steps)
 
 
 def _climb(
     values: npt.NDArray[np.float32], neighbourhood: _Neighbourhood
 ) -> tuple[IntArray, npt.NDArray[np.int64]]:
     """Basin of each voxel and peak of each basin."""
-    # The value behind the last one is that of all neighbours that do not count, whose index is −1.
-    with_outside = np.append(values, np.float32(-np.inf))
-    above = np.arange(len(values), dtype=index_type(len(values)))
+    keys = _keys(values)
+    above = np.empty(len(values), dtype=index_type(len(values)))
     for block, neighbours in neighbourhood.blocks():
-        best, highest = values[block].copy(), above[block]
+        highest = keys[1:][block].copy()
         for neighbour in neighbours:
-            value = with_outside[neighbour]
-            higher = (value > best) | ((value == best) & (neighbour < highest))
-            np.copyto(highest, neighbour, where=higher)
-            np.copyto(best, value, where=higher)
+            np.maximum(highest, keys.take(neighbour), out=highest)
+        above[block] = _LAST - (highest & _LAST)
     # Every voxel points one step up; looking twice as far each time finds the top in a few rounds.
     while not np.array_equal(further := above[above], above):
         above = further
     top = above == np.arange(len(above), dtype=above.dtype)
     return (top.cumsum(dtype=above.dtype) - 1)[above], np.flatnonzero(top)
+
+
+def _keys(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Whole numbers, by the voxels' numbers, that order voxels by value and, of equals, by index.
+
+    The value stands in the upper 32 bits, the index, falling, in the lower.
+    """
+    keys = np.empty(len(values) + 1, dtype=np.int64)
+    keys[0] = np.iinfo(np.int64).min  # below all others
+    for block in blocks(len(values), _BLOCK):
+        # The bits of a float are in the order of its size; a negative zero becomes a positive one.
+        bits = (values[block] + np.float32(0)).view(np.int32).astype(np.int64)
+        bits = np.where(bits < 0, -(2**31) - bits, bits)
+        keys[1:][block] = (bits << 32) + (_LAST - np.arange(block.start, block.stop))
+    return keys
 
 
 def _touching(
@@ -139,15 +152,15 @@ def _touching(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Pairs of touching basins and the pass between the two."""
     floors = values[peaks].astype(np.float64) - depth
+    by_number = np.append(basin.dtype.type(-1), basin)
     found = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))]
     for block, neighbours in neighbourhood.blocks():
-        in_block = []
+        own, in_block = basin[block], []
         for neighbour in itertools.islice(neighbours, len(_OFFSETS) // 2):  # one of each two opposite ones
-            voxel = np.flatnonzero((neighbour >= 0) & (basin[neighbour] != basin[block]))
-            neighbour, voxel = neighbour[voxel], voxel + block.start
-            level = np.minimum(values[voxel], values[neighbour])
-            one, other = basin[voxel], basin[neighbour]
-            low, high = np.minimum(one, other), np.maximum(one, other)
+            other = by_number.take(neighbour)
+            apart = np.flatnonzero((other != own) & (other >= 0))
+            low, high = np.minimum(own[apart], other[apart]), np.maximum(own[apart], other[apart])
+            level = np.minimum(values[block][apart], values[neighbour[apart] - 1])
             near = level >= np.minimum(floors[low], floors[high])
             in_block.append((low[near].astype(np.int64) * len(peaks) + high[near], level[near]))
         found.append(_highest_of_each(*_joined(in_block)))
@@ -172,7 +185,7 @@ def _highest_of_each(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     if not len(keys):
         return keys, levels
-    order = np.argsort(keys, kind="stable")
+    order = np.argsort(keys)
     keys, levels = keys[order], levels[order]
     starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
     return keys[starts], np.maximum.reduceat(levels, starts)

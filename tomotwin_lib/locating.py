@@ -134,8 +134,8 @@ def find_maxima(volume: FloatArray, tolerance: float = 0.2, global_min: float = 
         raise InputError("tolerance", f"{tolerance} is not a number of 0 or more", "Give 0.2, for example")
     if not np.isfinite(global_min):
         raise InputError("global_min", f"{global_min} is not a finite number", "Give 0.5, for example")
-    volume = np.ascontiguousarray(volume, dtype=np.float32)
-    basins = find_basins(volume, _can_belong(volume, np.float64(global_min) - tolerance), tolerance)
+    voxels, values = _can_belong(np.asarray(volume, dtype=np.float32), np.float64(global_min) - tolerance)
+    basins = find_basins(voxels, values, volume.shape, tolerance)
     region, overruled = _merge(basins, tolerance)
 
     heights = basins.heights.astype(np.float64)
@@ -157,18 +157,23 @@ def find_maxima(volume: FloatArray, tolerance: float = 0.2, global_min: float = 
     return Maxima(positions[kept], sizes[kept], tops[kept].astype(np.float32))
 
 
-def _can_belong(volume: npt.NDArray[np.float32], lowest: np.float64) -> IntArray:
-    """The voxels, as flat indices, that a region can hold: none on an edge, none lower than ``lowest``."""
+def _can_belong(
+    volume: npt.NDArray[np.float32], lowest: np.float64
+) -> tuple[IntArray, npt.NDArray[np.float32]]:
+    """Flat indices and values of the voxels that a region can hold: not on an edge, not below ``lowest``."""
     # Told in 64 bits, as the thresholds of the regions are, so that no region loses a voxel to rounding.
     bound = np.float32(lowest)
     if bound < lowest:
         bound = np.nextafter(bound, np.float32(np.inf))
-    voxels = np.flatnonzero(volume.ravel() >= bound).astype(index_type(volume.size))
-    kept = np.empty(len(voxels), dtype=bool)
-    for block in blocks(len(voxels)):
-        inside = _ends_met(voxels[block], volume.shape) < 2
-        kept[block] = inside & np.isfinite(volume.ravel()[voxels[block]])
-    return voxels[kept]
+    flat = volume.reshape(-1)
+    voxels, values = [np.empty(0, dtype=index_type(flat.size))], [np.empty(0, dtype=np.float32)]
+    for block in blocks(flat.size):
+        high = np.flatnonzero(flat[block] >= bound)
+        value, high = flat[block][high], high + block.start
+        kept = np.isfinite(value) & (_ends_met(high, volume.shape) < 2)
+        voxels.append(high[kept].astype(voxels[0].dtype))
+        values.append(value[kept])
+    return np.concatenate(voxels), np.concatenate(values)
 
 
 def _ends_met(voxels: IntArray, shape: tuple[int, ...]) -> npt.NDArray[np.int8]:

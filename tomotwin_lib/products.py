@@ -119,9 +119,15 @@ class SimilarityMap:
     attributes: dict[str, Any] = field(default_factory=dict)
 
     def volume(self, reference: int, fill: float = -np.inf) -> npt.NDArray[np.float32]:
-        """The map of one reference on the grid, shape (z, y, x); ``fill`` where a mask left no value."""
+        """The map of one reference on the grid, shape (z, y, x); ``fill`` where a mask left no value.
+
+        It may be the map's own memory, and cannot be written to.
+        """
         if self.sites is None:
-            return self.values[:, reference].astype(np.float32).reshape(self.grid.shape)
+            column = np.asarray(self.values[:, reference], dtype=np.float32)
+            column.flags.writeable = False
+            return column.reshape(self.grid.shape)
         volume = np.full(self.grid.size, fill, dtype=np.float32)
         volume[self.sites] = self.values[:, reference]
+        volume.flags.writeable = False
         return volume.reshape(self.grid.shape)
