@@ -94,7 +94,6 @@ class _Neighbourhood:
         # A border of one voxel spares the tests for the volume's end.
         bordered = [length + 2 for length in shape]
         size = math.prod(bordered)
-        # From 1; 0 for voxels that do not count.
         self._numbers = np.zeros(size, dtype=index_type(size))
         self._places = np.empty(len(voxels), dtype=self._numbers.dtype)
         for block in blocks(len(voxels), _BLOCK):
@@ -121,6 +120,7 @@ def _climb(
         for neighbour in neighbours:
             np.maximum(highest, keys.take(neighbour), out=highest)
         above[block] = _LAST - (highest & _LAST)
+    del keys  # 64 bits a voxel
     # Every voxel points one step up; looking twice as far each time finds the top in a few rounds.
     while not np.array_equal(further := above[above], above):
         above = further
@@ -136,9 +136,10 @@ def _keys(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     keys = np.empty(len(values) + 1, dtype=np.int64)
     keys[0] = np.iinfo(np.int64).min  # below all others
     for block in blocks(len(values), _BLOCK):
-        # The bits of a float are in the order of its size; a negative zero becomes a positive one.
-        bits = (values[block] + np.float32(0)).view(np.int32).astype(np.int64)
-        bits = np.where(bits < 0, -(2**31) - bits, bits)
+        # The bits of a float are in the order of its size. That a negative zero comes before a positive one
+        # only divides a plateau otherwise.
+        bits = values[block].view(np.int32).astype(np.int64)
+        bits = np.where(bits < 0, -(2**31) - bits - 1, bits)
         keys[1:][block] = (bits << 32) + (_LAST - np.arange(block.start, block.stop))
     return keys
 

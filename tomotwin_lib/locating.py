@@ -116,8 +116,11 @@ def find_maxima(volume: FloatArray, tolerance: float = 0.2, global_min: float = 
     Where the volume ends nothing tells a maximum from a slope: a maximum on one of the six faces, alone or
     with a plateau of equal values, does not count, though it still overrules lower ones. The voxels on the
     twelve edges are left out altogether, as are voxels that are not finite. (An axis of one or two voxels has
-    no inside and counts as having no faces.) Same regions as TomoTwin's, without its block seams: time grows
-    with the voxels above ``global_min - tolerance``, whatever the number of maxima.
+    no inside and counts as having no faces.) Same regions as TomoTwin's, without its block seams.
+
+    One look at every voxel finds those at or above ``global_min - tolerance``, which regions can hold; from
+    there on only these are visited, each as often whatever the number of maxima. Beside the volume it takes
+    some 5 bytes a voxel where few of them count, some 40 where all do.
 
     Parameters
     ----------
