@@ -8,14 +8,22 @@ merge tree of the superlevel sets: Carr, Snoeyink & Axen, Computational Geometry
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
+from tomotwin_lib.products import IntArray
+from tomotwin_lib.similarity import blocks
+
 _OFFSETS = [offset for offset in itertools.product((-1, 0, 1), repeat=3) if any(offset)]
+_BLOCK = 1 << 13  # voxels whose neighbours are looked at together: few enough for the processor's cache
+_LAST = 2**32 - 1  # highest index that a voxel can have
 
 
 @dataclass(frozen=True)
@@ -32,9 +40,9 @@ class Basins:
     passes : (link,) the highest level at which the two are connected directly.
     """
 
-    voxels: npt.NDArray[np.int64]
+    voxels: IntArray
     values: npt.NDArray[np.float32]
-    basin: npt.NDArray[np.int32]
+    basin: IntArray
     peaks: npt.NDArray[np.int64]
     links: npt.NDArray[np.int64]
     passes: npt.NDArray[np.float32]
@@ -46,94 +54,131 @@ class Basins:
 
 
 def find_basins(
-    volume: npt.NDArray[np.float32],  # (z, y, x)
-    counted: npt.NDArray[np.bool_],  # (z, y, x)
+    voxels: IntArray,  # (voxel,)
+    values: npt.NDArray[np.float32],  # (voxel,)
+    shape: tuple[int, ...],
     depth: float,
 ) -> Basins:
-    """Divide the counted voxels among the peaks that steepest ascent leads to.
+    """Divide the voxels that count among the peaks that steepest ascent leads to.
 
     A voxel touches its 26 neighbours. Of equal voxels the one with the lower index counts as higher, so a
-    plateau is divided among one or more peaks whose passes are as high as they are.
+    plateau is divided among one or more peaks whose passes are as high as they are. No other voxels than
+    those that count and their neighbours are visited.
 
     Parameters
     ----------
-    volume : the landscape.
-    counted : voxels that take part; their values are finite.
+    voxels : flat indices of the voxels that count, rising.
+    values : their finite values.
+    shape : (z, y, x) of the volume that they lie in.
     depth : passes that lie deeper than this below *both* peaks are left out.
 
     Returns
     -------
     The basins; of their links only those that the highest connections need (a spanning forest).
     """
-    voxels = np.flatnonzero(counted)
-    values = volume.ravel()[voxels]
-    # A border of one voxel spares the tests for the volume's end.
-    number = np.full(np.array(volume.shape) + 2, -1, dtype=np.int32)
-    places = _places_in_border(voxels, volume.shape)
-    numbers = number.ravel()
-    numbers[places] = np.arange(len(voxels), dtype=np.int32)
-    plane, row = number.shape[1] * number.shape[2], number.shape[2]
-    steps = [z * plane + y * row + x for z, y, x in _OFFSETS]
-
-    basin, peaks = _climb(values, numbers, places, steps)
-    links, passes = _touching(values, numbers, places, steps[len(steps) // 2 :], basin, peaks, depth)
+    neighbourhood = _Neighbourhood(voxels, shape)
+    basin, peaks = _climb(values, neighbourhood)
+    links, passes = _touching(values, neighbourhood, basin, peaks, depth)
     kept = _highest_connections(len(peaks), links, passes)
     return Basins(voxels, values, basin, peaks, links[kept], passes[kept])
 
 
-def _places_in_border(voxels: npt.NDArray[np.int64], shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    z, y, x = np.unravel_index(voxels, shape)
-    return ((z + 1) * (shape[1] + 2) + y + 1) * (shape[2] + 2) + x + 1
+class _Neighbourhood:
+    """The 26 neighbours of each voxel that counts, by numbers that are one more than the index among these.
+
+    A neighbour that does not count has the number 0. There is one number for each voxel of the volume, but
+    memory is touched near those that count only.
+    """
+
+    def __init__(self, voxels: IntArray, shape: tuple[int, ...]) -> None:
+        # A border of one voxel spares the tests for the volume's end.
+        bordered = [length + 2 for length in shape]
+        size = math.prod(bordered)
+        self._numbers = np.zeros(size, dtype=index_type(size))
+        self._places = np.empty(len(voxels), dtype=self._numbers.dtype)
+        for block in blocks(len(voxels), _BLOCK):
+            z, y, x = np.unravel_index(voxels[block], shape)
+            self._places[block] = ((z + 1) * bordered[1] + y + 1) * bordered[2] + x + 1
+        self._numbers[self._places] = np.arange(1, len(voxels) + 1, dtype=self._numbers.dtype)
+        self._steps = [(z * bordered[1] + y) * bordered[2] + x for z, y, x in _OFFSETS]
+
+    def blocks(self) -> Iterator[tuple[slice, Iterator[IntArray]]]:
+        """Slices of the voxels, each with the numbers of their neighbours in the order of their places."""
+        for block in blocks(len(self._places), _BLOCK):
+            places = self._places[block].astype(np.intp)
+            yield block, (self._numbers.take(places + step) for step in self._steps)
 
 
 def _climb(
-    values: npt.NDArray[np.float32],
-    numbers: npt.NDArray[np.int32],
-    places: npt.NDArray[np.int64],
-    steps: list[int],
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    values: npt.NDArray[np.float32], neighbourhood: _Neighbourhood
+) -> tuple[IntArray, npt.NDArray[np.int64]]:
     """Basin of each voxel and peak of each basin."""
-    # The value behind the last one is that of all neighbours that do not count, whose number is -1.
-    with_outside = np.append(values, np.float32(-np.inf))
-    above = np.arange(len(values), dtype=np.int32)
-    best = values.copy()
-    for step in steps:
-        neighbour = numbers[places + step]
-        value = with_outside[neighbour]
-        higher = (value > best) | ((value == best) & (neighbour < above))
-        np.copyto(above, neighbour, where=higher)
-        np.copyto(best, value, where=higher)
+    keys = _keys(values)
+    above = np.empty(len(values), dtype=index_type(len(values)))
+    for block, neighbours in neighbourhood.blocks():
+        highest = keys[1:][block].copy()
+        for neighbour in neighbours:
+            np.maximum(highest, keys.take(neighbour), out=highest)
+        above[block] = _LAST - (highest & _LAST)
+    del keys  # 64 bits a voxel
     # Every voxel points one step up; looking twice as far each time finds the top in a few rounds.
     while not np.array_equal(further := above[above], above):
         above = further
-    peaks = np.flatnonzero(above == np.arange(len(above)))
-    return np.searchsorted(peaks, above).astype(np.int32), peaks
+    top = above == np.arange(len(above), dtype=above.dtype)
+    return (top.cumsum(dtype=above.dtype) - 1)[above], np.flatnonzero(top)
+
+
+def _keys(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Whole numbers, by the voxels' numbers, that order voxels by value and, of equals, by index.
+
+    The value stands in the upper 32 bits, the index, falling, in the lower.
+    """
+    keys = np.empty(len(values) + 1, dtype=np.int64)
+    keys[0] = np.iinfo(np.int64).min  # below all others
+    for block in blocks(len(values), _BLOCK):
+        # The bits of a float are in the order of its size. That a negative zero comes before a positive one
+        # only divides a plateau otherwise.
+        bits = values[block].view(np.int32).astype(np.int64)
+        bits = np.where(bits < 0, -(2**31) - bits - 1, bits)
+        keys[1:][block] = (bits << 32) + (_LAST - np.arange(block.start, block.stop))
+    return keys
 
 
 def _touching(
     values: npt.NDArray[np.float32],
-    numbers: npt.NDArray[np.int32],
-    places: npt.NDArray[np.int64],
-    steps: list[int],  # one of each two opposite ones
-    basin: npt.NDArray[np.int32],
+    neighbourhood: _Neighbourhood,
+    basin: IntArray,
     peaks: npt.NDArray[np.int64],
     depth: float,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Pairs of touching basins and the pass between the two."""
     floors = values[peaks].astype(np.float64) - depth
-    keys, levels = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-    for step in steps:
-        neighbour = numbers[places + step]
-        voxel = np.flatnonzero(neighbour >= 0)
-        neighbour = neighbour[voxel]
-        apart = basin[voxel] != basin[neighbour]
-        voxel, neighbour = voxel[apart], neighbour[apart]
-        level = np.minimum(values[voxel], values[neighbour])
-        low, high = np.minimum(basin[voxel], basin[neighbour]), np.maximum(basin[voxel], basin[neighbour])
-        near = level >= np.minimum(floors[low], floors[high])
-        key = low[near].astype(np.int64) * len(peaks) + high[near]
-        keys, levels = _highest_of_each(np.append(keys, key), np.append(levels, level[near]))
+    by_number = np.append(basin.dtype.type(-1), basin)
+    found = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))]
+    for block, neighbours in neighbourhood.blocks():
+        own, in_block = basin[block], []
+        for neighbour in itertools.islice(neighbours, len(_OFFSETS) // 2):  # one of each two opposite ones
+            other = by_number.take(neighbour)
+            apart = np.flatnonzero((other != own) & (other >= 0))
+            low, high = np.minimum(own[apart], other[apart]), np.maximum(own[apart], other[apart])
+            level = np.minimum(values[block][apart], values[neighbour[apart] - 1])
+            near = level >= np.minimum(floors[low], floors[high])
+            in_block.append((low[near].astype(np.int64) * len(peaks) + high[near], level[near]))
+        found.append(_highest_of_each(*_joined(in_block)))
+    keys, levels = _highest_of_each(*_joined(found))
     return np.stack(np.divmod(keys, max(len(peaks), 1)), axis=1), levels
+
+
+def index_type(count: int) -> type[np.signedinteger[Any]]:
+    """The smaller type of index that numbers so many."""
+    return np.int32 if count < 2**31 else np.int64
+
+
+def _joined(
+    parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    keys, levels = zip(*parts, strict=True)
+    return np.concatenate(keys), np.concatenate(levels)
 
 
 def _highest_of_each(
@@ -141,7 +186,7 @@ def _highest_of_each(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     if not len(keys):
         return keys, levels
-    order = np.argsort(keys, kind="stable")
+    order = np.argsort(keys)
     keys, levels = keys[order], levels[order]
     starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
     return keys[starts], np.maximum.reduceat(levels, starts)

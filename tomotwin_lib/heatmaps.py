@@ -81,8 +81,8 @@ def heatmap(similarity: SimilarityMap, reference: int | str) -> npt.NDArray[np.f
     finite = np.isfinite(values)
     if not finite.any():
         raise InputError(str(reference), "the similarity map holds no value", "Map the tomogram again")
-    lowest = values[finite].min()
-    values[~finite] = lowest
+    lowest = values.min(where=finite, initial=np.inf)
+    values = np.where(finite, values, lowest)
     shape = tomogram_shape(similarity)
     (z_low, z_part), along_y, along_x = (
         _neighbours(*axis) for axis in zip(shape, *_axes(similarity.grid), strict=True)

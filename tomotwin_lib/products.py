@@ -167,9 +167,17 @@ class SimilarityMap:
         return Spread(lowest, highest, means)
 
     def volume(self, reference: int, fill: float = -np.inf) -> npt.NDArray[np.float32]:
-        """The map of one reference on the grid, shape (z, y, x); ``fill`` where a mask left no value."""
+        """The map of one reference on the grid, shape (z, y, x); ``fill`` where a mask left no value.
+
+        It may be the map's own memory, and cannot be written to.
+        """
+        if self.sites is None and self.values.dtype == np.float32:
+            column = self.values[:, reference]
+            column.flags.writeable = False
+            return column.reshape(self.grid.shape)
         volume = np.full(self.grid.size, fill, dtype=np.float32)
         for block in row_slices(self.values):
             sites = block if self.sites is None else self.sites[block]
             volume[sites] = self.values[block, reference]
+        volume.flags.writeable = False
         return volume.reshape(self.grid.shape)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from tomotwin_lib import basins, locating
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.locating import find_maxima, locate
 from tomotwin_lib.products import FloatArray, Grid, SimilarityMap
@@ -172,6 +173,26 @@ def test_equals_filling_one_region_after_the_other(
             assert row[1:] == pytest.approx(known[1:])
         count += len(expected)
     assert count >= 10
+
+
+def test_blocks_of_voxels_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = gaussian_filter(np.random.default_rng(3).standard_normal((14, 15, 16)), 0.8)
+    volume = np.round(volume / volume.max() * 20) / 20
+    whole = find_maxima(volume, 0.1, 0.0)
+    assert len(whole) > 5
+    monkeypatch.setattr(basins, "_BLOCK", 37)
+    monkeypatch.setattr(locating, "blocks", lambda count: basins.blocks(count, 41))
+    parts = find_maxima(volume, 0.1, 0.0)
+    for name in ("positions", "sizes", "values"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+
+
+def test_a_negative_zero_is_a_zero() -> None:
+    volume = np.full((8, 8, 8), -0.5, dtype=np.float32)
+    volume[3:5, 3:5, 2:6] = np.where(np.arange(4) % 2, 0.0, -0.0)
+    maxima = find_maxima(volume, global_min=-0.1)
+    np.testing.assert_allclose(maxima.positions, [[3.5, 3.5, 3.5]])
+    assert maxima.sizes.tolist() == [16]
 
 
 @pytest.mark.parametrize("axis", range(3))
