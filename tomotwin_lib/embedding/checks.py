@@ -54,13 +54,18 @@ def require_finite_vectors(vectors: FloatArray, loaded: LoadedNetwork) -> None:
     InputError
         If a value is not finite.
     """
-    bad = sum(
-        int(np.count_nonzero(~np.isfinite(vectors[start : start + _ROWS_AT_A_TIME]).all(axis=1)))
-        for start in range(0, len(vectors), _ROWS_AT_A_TIME)
-    )
+    bad = rows_not_finite(vectors)
     if bad:
         raise InputError(
             loaded.path,
             f"the network gives values that are not finite for {bad} of {len(vectors)} windows",
-            "Use another checkpoint: its training diverged, or half precision overflows (try --device cpu)",
+            "Use another checkpoint: its training diverged",
         )
+
+
+def rows_not_finite(rows: FloatArray) -> int:
+    """Number of rows (row, value) with a value that is not finite."""
+    return sum(
+        int(np.count_nonzero(~np.isfinite(rows[start : start + _ROWS_AT_A_TIME]).all(axis=1)))
+        for start in range(0, len(rows), _ROWS_AT_A_TIME)
+    )

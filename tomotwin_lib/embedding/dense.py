@@ -209,14 +209,14 @@ def dense_work(
     sites: IntArray | None,
     statistics: Statistics,
     padding: bool,
-    devices: Sequence[torch.device],
+    devices: tuple[torch.device, ...],
     keep: Keep | None,
     tile_sites: int | None = None,
 ) -> DenseWork:
     """The work with tiles that suit the memory of the devices, as :func:`embed_densely` does it."""
     size = grid.size if sites is None else len(sites)
-    processes = len(devices) if devices[0].type == "cpu" else 1
-    budget = tile_budget(devices[0], size * row_of(network, keep).nbytes, processes)
+    reserved = size * row_of(network, keep).nbytes
+    budget = min(tile_budget(device, reserved, devices.count(device)) for device in devices)
     units = dense_units(grid, sites, network, budget, tile_sites)
     return DenseWork(network, data, grid, sites, statistics, padding, units)
 

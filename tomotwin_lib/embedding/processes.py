@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import mmap
 import os
 import tempfile
@@ -16,11 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tomotwin_lib.embedding.checks import rows_not_finite
 from tomotwin_lib.embedding.inference import Form
 from tomotwin_lib.embedding.precision import Precision
 from tomotwin_lib.embedding.work import Work, choose_form, do_units, row_of
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.products import FloatArray, Keep
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,17 @@ def do_work(
     form = choose_form(work, devices, precision)
     row = row_of(work.network, keep)
     shape = work.size, row.shape[1]
+    result: FloatArray
     if len(devices) > 1:
-        return _do_in_processes(work, devices, form, shape, row.dtype, keep, progress), form
-    result: FloatArray = np.empty(shape, dtype=row.dtype)
-    do_units(work, units, devices[0], form, result, keep=keep, progress=progress)
+        result = _do_in_processes(work, devices, form, shape, row.dtype, keep, progress)
+    else:
+        result = np.empty(shape, dtype=row.dtype)
+        do_units(work, units, devices[0], form, result, keep=keep, progress=progress)
+    # What the trial did not meet: a marker of gold can be too bright for 16-bit floats.
+    if form.dtype != torch.float32 and (bad := rows_not_finite(result)):
+        logger.warning("half precision overflows at %d positions: all are computed again in float32", bad)
+        del result
+        return do_work(work, devices, "float32", keep=keep, progress=progress)
     return result, form
 
 
@@ -116,6 +127,8 @@ def _do_in_processes(
         data = _mapped(work.data, folder)
         # The tomogram goes by its file: an array would be copied to every process.
         network = copy.deepcopy(work.network).cpu()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # what the trial took is for the process on that GPU now
         sent = replace(work, network=network, data=np.empty((0, 0, 0)))
         job = _Job(sent, data, path, tuple(devices), form, keep, threads, progress)
         config = LaunchConfig(

@@ -133,12 +133,12 @@ def tile_budget(device: torch.device, reserved: int = 0, processes: int = 1) -> 
     Parameters
     ----------
     reserved : bytes of main memory that are still to be filled by something else, such as the result.
-    processes : number of processes that share main memory.
+    processes : number of processes that share the device.
     """
-    free = available_memory(device)
-    if device.type == "cpu":
-        return max(min((free - reserved) // (2 * processes), MOST_ON_HOST), LEAST)
-    return max(min(free * 3 // 5, MOST_ON_DEVICE), LEAST)
+    on_host = device.type != "cuda"
+    free = available_memory(device) - (reserved if on_host else 0)
+    # Half of it, and not all: there are other programs, and libraries that want more for a moment.
+    return max(min(free // (2 * processes), MOST_ON_HOST if on_host else MOST_ON_DEVICE), LEAST)
 
 
 @dataclass(frozen=True)
