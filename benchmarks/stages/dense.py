@@ -1,0 +1,142 @@
+"""Dense evaluation against window by window, with the same network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.inputs import fully_convolutional, tomogram
+from benchmarks.machine import matrix_product, matrix_product_operations
+from benchmarks.result import StageResult, require_agreement
+from benchmarks.timing import Settings, Side, grow, take_turns
+from benchmarks.tomotwin_way.windows import Windows, embed_window_by_window
+from tomotwin_lib.embedding.grids import window_grid
+from tomotwin_lib.embedding.tomograms import embed_tomogram
+from tomotwin_lib.products import FloatArray, IntArray
+
+Shape = tuple[int, int, int]
+
+STRIDE = 2
+TOLERANCE = 1e-4
+REQUIRED_RATIO = {32: 150.0, 24: 100.0}
+REQUIRED_PEAK_SHARE = 0.6
+
+
+def measure_dense(settings: Settings) -> list[StageResult]:
+    """Both widths, and the share of the machine's matrix peak at the full one."""
+    shape: Shape = settings.pick((64, 160, 160), (12, 20, 20))
+    windows: int = settings.pick(128, 4)
+    widths: dict[int, float] = settings.pick(REQUIRED_RATIO, {4: 1.0, 2: 1.0})
+    edge: int = settings.pick(4096, 128)
+    full, default = widths
+    results = []
+    for width in widths:
+        positions = window_grid(shape, STRIDE).size
+        sides = {
+            "ours": Side(densely, (width, shape), positions),
+            "theirs": Side(window_by_window, (width, shape, windows), windows),
+        }
+        if width == full:
+            sides["peak"] = Side(matrix_product, (edge,), matrix_product_operations(edge))
+        turns = take_turns(sides, settings, _check(shape, windows))
+        ratios = turns.ratios()
+        results.append(
+            StageResult(
+                name=f"dense against window by window, width {width}",
+                input=f"{_times(shape)} voxels, stride {STRIDE}: {positions:,} positions; {windows} windows",
+                item="position",
+                ours_seconds=turns.middle("ours"),
+                theirs_seconds=turns.middle("theirs"),
+                ratio=float(np.median(ratios)),
+                ratio_range=(ratios[0], ratios[-1]),
+                required_ratio=widths[width],
+                peak_bytes=turns.peak_bytes["ours"],
+                theirs_peak_bytes=turns.peak_bytes["theirs"],
+                difference=_difference(turns.results, shape, windows),
+                tolerance=TOLERANCE,
+                note="windows are proportional to their number, hence a sample",
+            )
+        )
+        if width == full:
+            useful = operations_per_position(width)
+            # Operations a second of the network over those of the product in the same round.
+            shares = [useful * ratio for ratio in turns.ratios("peak", "ours")]
+            results.append(
+                StageResult(
+                    name=f"share of the float32 matrix peak, dense, width {width}",
+                    input=f"the same; {useful / 1e6:.2f} million useful operations a position; "
+                    f"product of {edge}² matrices",
+                    item="position",
+                    ours_seconds=turns.middle("ours"),
+                    peak_share=float(np.median(shares)),
+                    required_peak_share=REQUIRED_PEAK_SHARE,
+                    note=f"peak {1 / turns.middle('peak') / 1e9:.0f} GFLOP/s in the same rounds; what is "
+                    "computed twice where tiles meet, and for nothing at their ends, is not counted",
+                )
+            )
+    ours = {
+        window_grid(shape, STRIDE).size: Side(densely, (default, shape))
+        for shape in settings.pick(
+            [(16, 40, 40), (24, 64, 64), (40, 96, 96), (64, 160, 160)],
+            [(4, 8, 8), (4, 8, 12), (4, 12, 12), (8, 12, 12)],
+        )
+    }
+    theirs = {
+        windows: Side(window_by_window, (default, shape, windows))
+        for windows in settings.pick((16, 32, 64, 128), (1, 2, 3, 4))
+    }
+    results[-1].growth = grow("positions", ours, settings, theirs)
+    return results
+
+
+def densely(width: int, shape: Shape) -> Callable[[], FloatArray]:
+    """Ours: a whole tomogram (z, y, x) at once, its checks and its standardisation included."""
+    loaded, volume = fully_convolutional(width), tomogram(shape)
+    return lambda: (
+        embed_tomogram(loaded, volume, stride=STRIDE, method="dense", device="cpu", progress=False).vectors
+    )
+
+
+def window_by_window(width: int, shape: Shape, count: int) -> Callable[[], FloatArray]:
+    """TomoTwin's way: ``count`` windows of the same tomogram, by the same network."""
+    network = fully_convolutional(width).network.eval()
+    centres = window_grid(shape, STRIDE).positions(sampled_sites(shape, count)).astype(int)
+    windows = Windows(tomogram(shape).data, centres, standardise="volume")
+    return lambda: embed_window_by_window(network, windows)
+
+
+def sampled_sites(shape: Shape, count: int) -> IntArray:
+    """Sites of the tomogram's grid, in rising order; some lie at its border, where it is continued."""
+    sites = np.random.default_rng(9).choice(window_grid(shape, STRIDE).size, count, replace=False)
+    return np.sort(sites)
+
+
+def operations_per_position(width: int) -> int:
+    """Additions and multiplications that a dense evaluation needs for one more position.
+
+    Each weight of each convolution is multiplied once a position, as all layers behind the first have as many
+    sites as there are positions. Whatever an algorithm saves or wastes, this is the useful work.
+    """
+    network = fully_convolutional(width).network
+    weights = [module.weight for module in network.modules() if isinstance(module, nn.Conv3d)]
+    return 2 * sum(int(torch.numel(weight)) for weight in weights)
+
+
+def _difference(results: dict[str, Any], shape: Shape, windows: int) -> float:
+    ours = results["ours"][sampled_sites(shape, windows)]
+    return float(np.abs(ours - results["theirs"]).max())
+
+
+def _check(shape: Shape, windows: int) -> Callable[[dict[str, Any]], None]:
+    def check(results: dict[str, Any]) -> None:
+        require_agreement("dense", _difference(results, shape, windows), TOLERANCE)
+
+    return check
+
+
+def _times(shape: Shape) -> str:
+    return " × ".join(map(str, shape))

@@ -1,0 +1,139 @@
+"""The window path with TomoTwin's network."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.inputs import tomogram
+from benchmarks.result import StageResult, require_agreement
+from benchmarks.timing import Settings, Side, grow, take_turns
+from benchmarks.tomotwin_way.siamese import GROUPS, OUTPUT_CHANNELS, PublishedSiameseNet
+from benchmarks.tomotwin_way.windows import Windows, embed_window_by_window
+from tomotwin_lib.embedding.grids import window_grid
+from tomotwin_lib.embedding.preparation import volume_statistics
+from tomotwin_lib.embedding.windows import embed_windows
+from tomotwin_lib.networks.siamese import SiameseNet
+from tomotwin_lib.products import FloatArray
+
+SHAPE = (48, 48, 48)
+BATCH_SIZE = 64
+TOLERANCE = 1e-4
+#: bfloat16 has 8 bits of precision; errors of the layers add up at random.
+BFLOAT16_TOLERANCE = 3e-2
+REQUIRED_RATIO = 1.1
+REQUIRED_BFLOAT16_RATIO = 2.0
+
+
+def measure_windows(settings: Settings) -> list[StageResult]:
+    """In float32, and in bfloat16 where the processor and the library have it."""
+    count: int = settings.pick(BATCH_SIZE, 1)
+    missing = _why_no_bfloat16()
+    sides = {
+        "ours": Side(ours, (count,), count),
+        "theirs": Side(theirs, (count,), count),
+    }
+    if not missing:
+        sides["bfloat16"] = Side(ours, (count, "bfloat16"), count)
+    # Half a minute a round and side: two rounds.
+    fewer = Settings(settings.quick, settings.threads, min(settings.rounds, 2))
+    turns = take_turns(sides, fewer, _check)
+    growth = grow(
+        "windows",
+        {size: Side(ours, (size,)) for size in settings.pick((2, 4, 8, 16), (1, 2, 3, 4))},
+        settings,
+        {size: Side(theirs, (size,)) for size in settings.pick((2, 4, 8, 16), (1,))},
+        seconds_for_theirs=20,
+    )
+    given = f"SiameseNet, TomoTwin's geometry, random weights; {count} windows, batches of {BATCH_SIZE}"
+    results = [
+        StageResult(
+            name="window path, float32",
+            input=given,
+            item="position",
+            ours_seconds=turns.middle("ours"),
+            theirs_seconds=turns.middle("theirs"),
+            ratio=float(np.median(turns.ratios())),
+            ratio_range=(turns.ratios()[0], turns.ratios()[-1]),
+            required_ratio=REQUIRED_RATIO,
+            peak_bytes=turns.peak_bytes["ours"],
+            theirs_peak_bytes=turns.peak_bytes["theirs"],
+            growth=growth,
+            difference=_difference(turns.results, "ours"),
+            tolerance=TOLERANCE,
+        )
+    ]
+    half = StageResult(
+        "window path, bfloat16", given, "position", required_ratio=REQUIRED_BFLOAT16_RATIO, note=missing
+    )
+    if not missing:
+        ratios = turns.ratios("theirs", "bfloat16")
+        half.ours_seconds, half.theirs_seconds = turns.middle("bfloat16"), turns.middle("theirs")
+        half.ratio, half.ratio_range = float(np.median(ratios)), (ratios[0], ratios[-1])
+        half.peak_bytes, half.theirs_peak_bytes = turns.peak_bytes["bfloat16"], turns.peak_bytes["theirs"]
+        half.difference, half.tolerance = _difference(turns.results, "bfloat16"), BFLOAT16_TOLERANCE
+        half.note = "TomoTwin's way in float32"
+    return [*results, half]
+
+
+def ours(count: int, precision: str | None = None) -> Callable[[], FloatArray]:
+    """The library's window path."""
+    torch.manual_seed(10)
+    network = SiameseNet(OUTPUT_CHANNELS, "GroupNorm", {"num_groups": GROUPS}).eval()
+    data = tomogram(SHAPE).data
+    options: dict[str, Any] = {} if precision is None else {"precision": precision}
+    return lambda: embed_windows(
+        network,
+        data,
+        window_grid(SHAPE),
+        _sites(count),
+        statistics=volume_statistics(data),
+        padding=True,
+        batch_size=BATCH_SIZE,
+        device=torch.device("cpu"),
+        progress=False,
+        **options,
+    )
+
+
+def theirs(count: int) -> Callable[[], FloatArray]:
+    """TomoTwin's way, with the same weights in a network of its own."""
+    torch.manual_seed(10)
+    weights = SiameseNet(OUTPUT_CHANNELS, "GroupNorm", {"num_groups": GROUPS}).state_dict()
+    network = PublishedSiameseNet()
+    network.load_state_dict(weights)
+    centres = window_grid(SHAPE).positions(_sites(count)).astype(int)
+    windows = Windows(tomogram(SHAPE).data, centres)
+    return lambda: embed_window_by_window(network.eval(), windows)
+
+
+def _sites(count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.sort(np.random.default_rng(11).choice(window_grid(SHAPE).size, count, replace=False))
+
+
+def _why_no_bfloat16() -> str:
+    """Why bfloat16 is not measured here; empty where it is."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return "not on this CPU, as far as the system tells"
+    if not {"avx512_bf16", "amx_bf16", "bf16"} & set(flags.split()):
+        return "not on this CPU"
+    if "precision" not in inspect.signature(embed_windows).parameters:
+        return "not in this version of the library"
+    return ""
+
+
+def _difference(results: dict[str, Any], side: str) -> float:
+    return float(np.abs(results[side] - results["theirs"]).max())
+
+
+def _check(results: dict[str, Any]) -> None:
+    require_agreement("window path", _difference(results, "ours"), TOLERANCE)
+    if "bfloat16" in results:
+        require_agreement("window path, bfloat16", _difference(results, "bfloat16"), BFLOAT16_TOLERANCE)
