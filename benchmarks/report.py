@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, StrMethodFormatter
 
 from benchmarks.machine import Machine
 from benchmarks.result import Growth, StageResult
@@ -30,9 +30,9 @@ _READING = """\
 *ours* and *TomoTwin's way* are medians; both sides compute the same from the same input, in turns, in
 processes of their own with the same number of threads, after their results were found to agree within the
 tolerance that the JSON names. *ratio*: how many times as long TomoTwin's way takes, the median and the
-extremes over the rounds. *memory*: peak of the process, libraries and input included. *growth*: our time grows
-as the input's size to that power, 1 being proportional. TomoTwin's way is written afresh from the published
-description (`benchmarks/tomotwin_way`, which says where it got the benefit of the doubt)."""
+extremes over the rounds. *memory*: peak of the process, libraries and input included. *growth*: our time
+grows as the input's size to that power, 1 being proportional. TomoTwin's way is written afresh from the
+published description (`benchmarks/tomotwin_way`, which says where it got the benefit of the doubt)."""
 
 
 def write_report(
@@ -157,8 +157,11 @@ def _panel(axes: Axes, growth: Growth) -> None:
         ends, [seconds * end / size for end in ends], "--", color=GREY, linewidth=1, label="slope 1", zorder=0
     )
     axes.set(xscale="log", yscale="log", xlabel=f"{growth.unit}", ylabel="time (s)")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(numticks=6))
+    for axis, formatter in ((axes.xaxis, EngFormatter(sep="")), (axes.yaxis, StrMethodFormatter("{x:g}"))):
+        low, high = axis.get_view_interval()
+        steps = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0)
+        axis.set_major_locator(LogLocator(subs=steps, numticks=12))
+        axis.set_major_formatter(formatter)
         axis.set_minor_formatter(NullFormatter())
     tidy(axes, grid="both")
 

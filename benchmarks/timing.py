@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.child import Recipe, Run, child_process
-from benchmarks.result import Growth
+from benchmarks.result import Growth, StageResult
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,21 @@ class Turns:
     seconds: dict[str, list[float]] = field(default_factory=dict)
     peak_bytes: dict[str, int] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
+
+    def compared(self, name: str, input: str, *, to: str = "ours", **more: Any) -> StageResult:
+        """The line of the table that compares a side with theirs; ``more`` are further attributes of it."""
+        ratios = self.ratios("theirs", to)
+        return StageResult(
+            name=name,
+            input=input,
+            ours_seconds=self.middle(to),
+            theirs_seconds=self.middle("theirs"),
+            ratio=median(ratios),
+            ratio_range=(ratios[0], ratios[-1]),
+            peak_bytes=self.peak_bytes[to],
+            theirs_peak_bytes=self.peak_bytes["theirs"],
+            **more,
+        )
 
     def middle(self, side: str) -> float:
         """Median of a side's seconds an item."""

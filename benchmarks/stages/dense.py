@@ -11,8 +11,8 @@ from torch import nn
 
 from benchmarks.inputs import fully_convolutional, tomogram
 from benchmarks.machine import matrix_product, matrix_product_operations
-from benchmarks.result import StageResult, require_agreement
-from benchmarks.timing import Settings, Side, grow, take_turns
+from benchmarks.result import Growth, StageResult, require_agreement
+from benchmarks.timing import Settings, Side, Turns, grow, take_turns
 from benchmarks.tomotwin_way.windows import Windows, embed_window_by_window
 from tomotwin_lib.embedding.grids import window_grid
 from tomotwin_lib.embedding.tomograms import embed_tomogram
@@ -30,11 +30,11 @@ def measure_dense(settings: Settings) -> list[StageResult]:
     """Both widths, and the share of the machine's matrix peak at the full one."""
     shape: Shape = settings.pick((64, 160, 160), (12, 20, 20))
     windows: int = settings.pick(128, 4)
-    widths: dict[int, float] = settings.pick(REQUIRED_RATIO, {4: 1.0, 2: 1.0})
     edge: int = settings.pick(4096, 128)
-    full, default = widths
+    required: dict[int, float] = settings.pick(REQUIRED_RATIO, {4: 1.0, 2: 1.0})
+    full, default = required
     results = []
-    for width in widths:
+    for width in required:
         positions = window_grid(shape, STRIDE).size
         sides = {
             "ours": Side(densely, (width, shape), positions),
@@ -43,54 +43,50 @@ def measure_dense(settings: Settings) -> list[StageResult]:
         if width == full:
             sides["peak"] = Side(matrix_product, (edge,), matrix_product_operations(edge))
         turns = take_turns(sides, settings, _check(shape, windows))
-        ratios = turns.ratios()
         results.append(
-            StageResult(
+            turns.compared(
                 name=f"dense against window by window, width {width}",
                 input=f"{_times(shape)} voxels, stride {STRIDE}: {positions:,} positions; {windows} windows",
                 item="position",
-                ours_seconds=turns.middle("ours"),
-                theirs_seconds=turns.middle("theirs"),
-                ratio=float(np.median(ratios)),
-                ratio_range=(ratios[0], ratios[-1]),
-                required_ratio=widths[width],
-                peak_bytes=turns.peak_bytes["ours"],
-                theirs_peak_bytes=turns.peak_bytes["theirs"],
+                required_ratio=required[width],
                 difference=_difference(turns.results, shape, windows),
                 tolerance=TOLERANCE,
-                note="windows are proportional to their number, hence a sample",
+                note="time of windows is proportional to their number, hence a sample of them",
             )
         )
         if width == full:
-            useful = operations_per_position(width)
-            # Operations a second of the network over those of the product in the same round.
-            shares = [useful * ratio for ratio in turns.ratios("peak", "ours")]
-            results.append(
-                StageResult(
-                    name=f"share of the float32 matrix peak, dense, width {width}",
-                    input=f"the same; {useful / 1e6:.2f} million useful operations a position; "
-                    f"product of {edge}² matrices",
-                    item="position",
-                    ours_seconds=turns.middle("ours"),
-                    peak_share=float(np.median(shares)),
-                    required_peak_share=REQUIRED_PEAK_SHARE,
-                    note=f"peak {1 / turns.middle('peak') / 1e9:.0f} GFLOP/s in the same rounds; what is "
-                    "computed twice where tiles meet, and for nothing at their ends, is not counted",
-                )
-            )
-    ours = {
-        window_grid(shape, STRIDE).size: Side(densely, (default, shape))
-        for shape in settings.pick(
-            [(16, 40, 40), (24, 64, 64), (40, 96, 96), (64, 160, 160)],
-            [(4, 8, 8), (4, 8, 12), (4, 12, 12), (8, 12, 12)],
-        )
-    }
-    theirs = {
-        windows: Side(window_by_window, (default, shape, windows))
-        for windows in settings.pick((16, 32, 64, 128), (1, 2, 3, 4))
-    }
-    results[-1].growth = grow("positions", ours, settings, theirs)
+            results.append(_share(turns, width, edge))
+    results[-1].growth = _growth(settings, default, shape)
     return results
+
+
+def _share(turns: Turns, width: int, edge: int) -> StageResult:
+    """The rate of the dense evaluation over that of the matrix product in the same round."""
+    useful = operations_per_position(width)
+    return StageResult(
+        name=f"share of the float32 matrix peak, dense, width {width}",
+        input=f"the same; {useful / 1e6:.2f} million useful operations a position; {edge}² matrices",
+        item="position",
+        ours_seconds=turns.middle("ours"),
+        peak_share=useful * float(np.median(turns.ratios("peak", "ours"))),
+        required_peak_share=REQUIRED_PEAK_SHARE,
+        note=f"peak {1 / turns.middle('peak') / 1e9:.0f} GFLOP/s in the same rounds; what is computed twice where "
+        "tiles meet, and for nothing at the tomogram's ends, is not counted",
+    )
+
+
+def _growth(settings: Settings, width: int, shape: Shape) -> Growth:
+    shapes: list[Shape] = settings.pick(
+        [(16, 40, 40), (24, 64, 64), (40, 96, 96), (64, 160, 160)],
+        [(4, 8, 8), (4, 8, 12), (4, 12, 12), (8, 12, 12)],
+    )
+    counts: tuple[int, ...] = settings.pick((16, 32, 64, 128), (1, 2, 3, 4))
+    return grow(
+        "positions",
+        {window_grid(one, STRIDE).size: Side(densely, (width, one)) for one in shapes},
+        settings,
+        {count: Side(window_by_window, (width, shape, count)) for count in counts},
+    )
 
 
 def densely(width: int, shape: Shape) -> Callable[[], FloatArray]:

@@ -37,18 +37,11 @@ def measure_locating(settings: Settings) -> list[StageResult]:
         settings,
         {int(np.prod(shape)): Side(theirs, (shape,)) for shape in shapes},
     )
-    ratios = turns.ratios()
     return [
-        StageResult(
+        turns.compared(
             name="locating",
             input=f"map of {shape[2]}×{shape[1]}×{shape[0]} voxels, {len(turns.results['ours'])} picks",
-            ours_seconds=turns.middle("ours"),
-            theirs_seconds=turns.middle("theirs"),
-            ratio=float(np.median(ratios)),
-            ratio_range=(ratios[0], ratios[-1]),
             required_ratio=REQUIRED_RATIO,
-            peak_bytes=turns.peak_bytes["ours"],
-            theirs_peak_bytes=turns.peak_bytes["theirs"],
             growth=growth,
             required_exponent=REQUIRED_EXPONENT,
             difference=_difference(turns.results),

@@ -33,18 +33,11 @@ def measure_refinement(settings: Settings) -> list[StageResult]:
         {size: Side(theirs, (size, references, neighbours)) for size in sizes},
         seconds_for_theirs=30,
     )
-    ratios = turns.ratios()
     return [
-        StageResult(
+        turns.compared(
             name="refinement of references",
             input=f"{neighbours} of {positions:,} positions, {ROUNDS} rounds, {references} references",
-            ours_seconds=turns.middle("ours"),
-            theirs_seconds=turns.middle("theirs"),
-            ratio=float(np.median(ratios)),
-            ratio_range=(ratios[0], ratios[-1]),
             required_ratio=REQUIRED_RATIO,
-            peak_bytes=turns.peak_bytes["ours"],
-            theirs_peak_bytes=turns.peak_bytes["theirs"],
             growth=growth,
             difference=_difference(turns.results),
             tolerance=TOLERANCE,

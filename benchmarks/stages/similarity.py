@@ -30,18 +30,11 @@ def measure_map(settings: Settings) -> list[StageResult]:
         settings,
         {size: Side(theirs, (size, references)) for size in sizes},
     )
-    ratios = turns.ratios()
     return [
-        StageResult(
+        turns.compared(
             name="similarity map",
             input=f"{positions:,} positions × {CHANNELS} channels × {references} references",
-            ours_seconds=turns.middle("ours"),
-            theirs_seconds=turns.middle("theirs"),
-            ratio=float(np.median(ratios)),
-            ratio_range=(ratios[0], ratios[-1]),
             required_ratio=REQUIRED_RATIO,
-            peak_bytes=turns.peak_bytes["ours"],
-            theirs_peak_bytes=turns.peak_bytes["theirs"],
             growth=growth,
             difference=_difference(turns.results),
             tolerance=TOLERANCE,

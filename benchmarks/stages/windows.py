@@ -51,34 +51,29 @@ def measure_windows(settings: Settings) -> list[StageResult]:
         seconds_for_theirs=20,
     )
     given = f"SiameseNet, TomoTwin's geometry, random weights; {count} windows, batches of {BATCH_SIZE}"
-    results = [
-        StageResult(
-            name="window path, float32",
-            input=given,
-            item="position",
-            ours_seconds=turns.middle("ours"),
-            theirs_seconds=turns.middle("theirs"),
-            ratio=float(np.median(turns.ratios())),
-            ratio_range=(turns.ratios()[0], turns.ratios()[-1]),
-            required_ratio=REQUIRED_RATIO,
-            peak_bytes=turns.peak_bytes["ours"],
-            theirs_peak_bytes=turns.peak_bytes["theirs"],
-            growth=growth,
-            difference=_difference(turns.results, "ours"),
-            tolerance=TOLERANCE,
-        )
-    ]
-    half = StageResult(
-        "window path, bfloat16", given, "position", required_ratio=REQUIRED_BFLOAT16_RATIO, note=missing
+    full = turns.compared(
+        name="window path, float32",
+        input=given,
+        item="position",
+        required_ratio=REQUIRED_RATIO,
+        growth=growth,
+        difference=_difference(turns.results, "ours"),
+        tolerance=TOLERANCE,
     )
-    if not missing:
-        ratios = turns.ratios("theirs", "bfloat16")
-        half.ours_seconds, half.theirs_seconds = turns.middle("bfloat16"), turns.middle("theirs")
-        half.ratio, half.ratio_range = float(np.median(ratios)), (ratios[0], ratios[-1])
-        half.peak_bytes, half.theirs_peak_bytes = turns.peak_bytes["bfloat16"], turns.peak_bytes["theirs"]
-        half.difference, half.tolerance = _difference(turns.results, "bfloat16"), BFLOAT16_TOLERANCE
-        half.note = "TomoTwin's way in float32"
-    return [*results, half]
+    name = "window path, bfloat16"
+    if missing:
+        return [full, StageResult(name, given, required_ratio=REQUIRED_BFLOAT16_RATIO, note=missing)]
+    half = turns.compared(
+        name=name,
+        input=given,
+        to="bfloat16",
+        item="position",
+        required_ratio=REQUIRED_BFLOAT16_RATIO,
+        difference=_difference(turns.results, "bfloat16"),
+        tolerance=BFLOAT16_TOLERANCE,
+        note="TomoTwin's way in float32",
+    )
+    return [full, half]
 
 
 def ours(count: int, precision: str | None = None) -> Callable[[], FloatArray]:

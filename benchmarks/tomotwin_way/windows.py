@@ -55,7 +55,7 @@ def embed_window_by_window(network: nn.Module, windows: Windows) -> FloatArray:
 
     In its favour: the tomogram is padded and standardised beforehand, off the clock; no gradients are
     recorded; the windows are cut in this process, as it takes a hundredth of the time of the network and
-    other processes would take turns with it on the same cores.
+    other processes would take turns with it on the same cores. The network is used as it was trained.
 
     Parameters
     ----------
