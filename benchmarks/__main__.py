@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    missed = [result.name for result in results if not all(one.met for one in result.requirements())]
+    missed = [result.name for result in results if any(one.met is False for one in result.requirements())]
     print("\n" + "\n".join(str(path) for path in paths))
     print(f"missed what is required: {', '.join(missed)}" if missed else "all that is required was met")
     return 0

@@ -22,7 +22,7 @@ CHANNELS = 32
 BOX_SIZE = 37
 #: Blobs of a similarity map a voxel: 200 in 190 × 190 × 100.
 BLOBS_PER_VOXEL = 200 / (190 * 190 * 100)
-#: Deviation in voxels of the Gaussian that blurs the noise of tomograms.
+#: Deviation in voxels of the Gaussian that blurs the noise of tomograms and maps.
 BLUR = 1.5
 
 
@@ -59,11 +59,11 @@ def fully_convolutional(width: int) -> LoadedNetwork:
     return LoadedNetwork(network, configuration, Path("synthetic.pth"), "0" * 32)
 
 
-def blurred_noise(shape: Sequence[int], seed: int) -> npt.NDArray[np.float32]:
-    """Noise (z, y, x) of mean 0 and deviation 1, correlated over a few voxels."""
+def blurred_noise(shape: Sequence[int], seed: int, blur: float = BLUR) -> npt.NDArray[np.float32]:
+    """Noise (z, y, x) of mean 0 and deviation 1, blurred by a Gaussian of that deviation in voxels."""
     noise = np.random.default_rng(seed).standard_normal(tuple(shape), dtype=np.float32)
-    noise = ndimage.gaussian_filter(noise, BLUR, mode="wrap")
-    return noise / noise.std()
+    noise = ndimage.gaussian_filter(noise, blur, mode="wrap")
+    return (noise - noise.mean()) / noise.std()
 
 
 def tomogram(shape: Sequence[int], seed: int = 3) -> Volume:

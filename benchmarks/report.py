@@ -26,6 +26,7 @@ _COLUMNS = (
     "memory, ours / theirs",
     "growth",
 )
+_MET = {True: "met", False: "**missed**", None: "–"}
 _READING = """\
 *ours* and *TomoTwin's way* are medians; both sides compute the same from the same input, in turns, in
 processes of their own with the same number of threads, after their results were found to agree within the
@@ -71,8 +72,7 @@ def markdown_table(results: Sequence[StageResult]) -> str:
 
 
 def _cells(result: StageResult) -> list[str]:
-    met = result.requirements()
-    asked = [one.required for one in met] or [f"{result.required_ratio:g} ×"] * bool(result.required_ratio)
+    required = result.requirements()
     ratio = "" if result.ratio is None else f"**{result.ratio:.3g} ×**"
     if result.ratio_range:
         ratio += f" ({result.ratio_range[0]:.3g}–{result.ratio_range[1]:.3g})"
@@ -86,8 +86,8 @@ def _cells(result: StageResult) -> list[str]:
         _time(result.ours_seconds, result.item) if measured else result.note or "–",
         _time(result.theirs_seconds, result.item),
         ratio or "–",
-        "; ".join(asked) or "–",
-        "; ".join("met" if one.met else "**missed**" for one in met),
+        "; ".join(one.required for one in required) or "–",
+        "; ".join(_MET[one.met] for one in required),
         " / ".join(memory) if result.peak_bytes else "–",
         f"size^{result.growth.exponent:.2f}" if result.growth else "–",
     ]

@@ -43,12 +43,12 @@ class Requirement:
     Attributes
     ----------
     required, measured : in words.
-    met : whether it does.
+    met : whether it does; ``None`` where it was not measured.
     """
 
     required: str
     measured: str
-    met: bool
+    met: bool | None
 
 
 @dataclass
@@ -89,40 +89,24 @@ class StageResult:
     note: str = ""
 
     def requirements(self) -> list[Requirement]:
-        """What is required of what was measured here."""
-        found = []
-        if self.required_ratio is not None and self.ratio is not None:
-            found.append(
-                Requirement(
-                    f"{self.required_ratio:g} ×", f"{self.ratio:.3g} ×", self.ratio >= self.required_ratio
-                )
+        """What is required of this stage, and whether it shows that."""
+        exponent = self.growth.exponent if self.growth else None
+        # What is required and measured, how both are told, and whether more is better.
+        rows = [
+            (self.required_ratio, self.ratio, lambda ratio: f"{ratio:.3g} ×", True),
+            (self.required_peak_share, self.peak_share, lambda share: f"{share:.0%} of peak", True),
+            (self.required_peak_bytes, self.peak_bytes, lambda size: f"{size / 1e9:.2f} GB", False),
+            (self.required_exponent, exponent, lambda power: f"size^{power:.2f}", False),
+        ]
+        return [
+            Requirement(
+                required=f"{'≥' if more else '≤'} {told(required)}",
+                measured="not measured" if measured is None else told(measured),
+                met=None if measured is None else (measured >= required if more else measured <= required),
             )
-        if self.required_peak_share is not None and self.peak_share is not None:
-            found.append(
-                Requirement(
-                    f"{self.required_peak_share:.0%} of peak",
-                    f"{self.peak_share:.0%} of peak",
-                    self.peak_share >= self.required_peak_share,
-                )
-            )
-        if self.required_peak_bytes is not None and self.peak_bytes is not None:
-            found.append(
-                Requirement(
-                    f"{self.required_peak_bytes / 1e9:g} GB",
-                    f"{self.peak_bytes / 1e9:.2f} GB",
-                    self.peak_bytes <= self.required_peak_bytes,
-                )
-            )
-        if self.required_exponent is not None and self.growth is not None:
-            exponent = self.growth.exponent
-            found.append(
-                Requirement(
-                    f"growth ≤ size^{self.required_exponent:g}",
-                    f"size^{exponent:.2f}",
-                    exponent <= self.required_exponent,
-                )
-            )
-        return found
+            for required, measured, told, more in rows
+            if required is not None
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """Everything as JSON has it; the required numbers stand beside the measured ones."""

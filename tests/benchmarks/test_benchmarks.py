@@ -45,7 +45,7 @@ def test_json_tells_the_machine_and_all_of_each_stage(folder: Path) -> None:
         if stage["growth"] is not None:
             assert len(stage["growth"]["sizes"]) == len(stage["growth"]["seconds"]) >= 4
             assert len(stage["growth"]["peak_memory_bytes"]) == len(stage["growth"]["sizes"])
-    assert sum(stage["growth"] is not None for stage in content["stages"]) >= 7
+    assert sum(stage["growth"] is not None for stage in content["stages"]) >= 6
 
 
 def test_both_sides_agreed_before_they_were_compared(folder: Path) -> None:
@@ -78,6 +78,6 @@ def test_table_marks_what_is_missed() -> None:
     assert growth.exponent == pytest.approx(1)
     assert [one.met for one in result.requirements()] == [False, False, True]
     assert (
-        "**2 ×** (1.9–2.1) | 3 ×; 8 GB; growth ≤ size^1.1 | **missed**; **missed**; met |"
+        "**2 ×** (1.9–2.1) | ≥ 3 ×; ≤ 8.00 GB; ≤ size^1.10 | **missed**; **missed**; met |"
         in markdown_table([result])
     )
