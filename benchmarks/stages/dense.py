@@ -70,8 +70,8 @@ def _share(turns: Turns, width: int, edge: int) -> StageResult:
         ours_seconds=turns.middle("ours"),
         peak_share=useful * float(np.median(turns.ratios("peak", "ours"))),
         required_peak_share=REQUIRED_PEAK_SHARE,
-        note=f"peak {1 / turns.middle('peak') / 1e9:.0f} GFLOP/s in the same rounds; counted are the operations of "
-        "plain convolutions at the positions asked for, whatever tiles compute twice or an algorithm saves",
+        note=f"peak {1 / turns.middle('peak') / 1e9:.0f} GFLOP/s in the same rounds; counted are the operations "
+        "of plain convolutions at the positions asked for, whatever tiles compute twice or an algorithm saves",
     )
 
 
