@@ -98,13 +98,13 @@ def drifting_references(positions: int, count: int) -> tuple[TomogramEmbedding, 
     starts = []
     for number in range(count):
         plane = np.linalg.qr(rng.standard_normal((CHANNELS, 2)))[0].T
-        # Density grows with exp(2 x) along an arc of 1.5 rad.
-        along = 1.5 * np.log1p(rng.random(own) * np.expm1(2)) / 2
+        # Density grows with exp(5 x) along an arc of 1.5 rad, and the reference begins in its middle.
+        along = 1.5 * np.log1p(rng.random(own) * np.expm1(5)) / 5
         arc = np.stack([np.cos(along), np.sin(along)], axis=1) @ plane
         arc += 0.003 * rng.standard_normal(arc.shape)
         arc /= np.linalg.norm(arc, axis=1, keepdims=True)
         vectors[number * own : (number + 1) * own] = arc
-        starts.append(plane[0] * np.cos(0.4) + plane[1] * np.sin(0.4))
+        starts.append(plane[0] * np.cos(0.75) + plane[1] * np.sin(0.75))
     rng.shuffle(vectors)
     return everything, ReferenceEmbedding(np.array(starts, dtype=np.float32), _names(count))
 
@@ -145,7 +145,7 @@ def located_picks(picks: int, classes: int, seed: int = 8) -> tuple[pd.DataFrame
     """Picks and the truth that they are scored against, as columns of frames.
 
     Half as many particles as picks, four fifths of them found more or less well; the picks on particles are
-    better and larger than the others, with overlap.
+    better than the others, with overlap.
 
     Returns
     -------
@@ -165,7 +165,9 @@ def located_picks(picks: int, classes: int, seed: int = 8) -> tuple[pd.DataFrame
         )
         metric = np.concatenate([rng.normal(0.75, 0.08, right), rng.normal(0.6, 0.08, wrong)])
         frame["metric_best"] = np.clip(metric, 0.3, 0.99).astype(np.float32)
-        sizes = np.concatenate([rng.normal(60, 15, right), rng.normal(40, 25, wrong)])
+        # Wrong picks are smaller than particles or, every fifth, larger.
+        size_of_wrong = np.where(rng.random(wrong) < 0.2, 110, 30)
+        sizes = np.concatenate([rng.normal(60, 12, right), rng.normal(size_of_wrong, 15)])
         frame["size"] = np.clip(sizes, 2, 120).astype(np.int64)
         frame["predicted_class"] = number
         frames.append(frame)

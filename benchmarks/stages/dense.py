@@ -11,6 +11,7 @@ from torch import nn
 
 from benchmarks.inputs import fully_convolutional, tomogram
 from benchmarks.machine import matrix_product, matrix_product_operations
+from benchmarks.precision import in_float32
 from benchmarks.result import Growth, StageResult, require_agreement
 from benchmarks.timing import Settings, Side, Turns, grow, take_turns
 from benchmarks.tomotwin_way.windows import Windows, embed_window_by_window
@@ -70,8 +71,9 @@ def _share(turns: Turns, width: int, edge: int) -> StageResult:
         ours_seconds=turns.middle("ours"),
         peak_share=useful * float(np.median(turns.ratios("peak", "ours"))),
         required_peak_share=REQUIRED_PEAK_SHARE,
-        note=f"peak {1 / turns.middle('peak') / 1e9:.0f} GFLOP/s in the same rounds; counted are the operations "
-        "of plain convolutions at the positions asked for, whatever tiles compute twice or an algorithm saves",
+        note=f"peak {1 / turns.middle('peak') / 1e9:.0f} GFLOP/s in the same rounds; counted are the "
+        "operations of plain convolutions at the positions asked for, whatever tiles compute twice or an "
+        "algorithm saves",
     )
 
 
@@ -92,8 +94,11 @@ def _growth(settings: Settings, width: int, shape: Shape) -> Growth:
 def densely(width: int, shape: Shape) -> Callable[[], FloatArray]:
     """Ours: a whole tomogram (z, y, x) at once, its checks and its standardisation included."""
     loaded, volume = fully_convolutional(width), tomogram(shape)
+    options = in_float32(embed_tomogram)
     return lambda: (
-        embed_tomogram(loaded, volume, stride=STRIDE, method="dense", device="cpu", progress=False).vectors
+        embed_tomogram(
+            loaded, volume, stride=STRIDE, method="dense", device="cpu", progress=False, **options
+        ).vectors
     )
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.inputs import tomogram
+from benchmarks.precision import in_float32, why_no_bfloat16
 from benchmarks.result import StageResult, require_agreement
 from benchmarks.timing import Settings, Side, grow, take_turns
 from benchmarks.tomotwin_way.siamese import GROUPS, OUTPUT_CHANNELS, PublishedSiameseNet
@@ -33,7 +32,7 @@ REQUIRED_BFLOAT16_RATIO = 2.0
 def measure_windows(settings: Settings) -> list[StageResult]:
     """In float32, and in bfloat16 where the processor and the library have it."""
     count: int = settings.pick(BATCH_SIZE, 1)
-    missing = _why_no_bfloat16()
+    missing = why_no_bfloat16(embed_windows)
     sides = {
         "ours": Side(ours, (count,), count),
         "theirs": Side(theirs, (count,), count),
@@ -89,7 +88,7 @@ def ours(count: int, precision: str | None = None) -> Callable[[], FloatArray]:
     torch.manual_seed(10)
     network = SiameseNet(OUTPUT_CHANNELS, "GroupNorm", {"num_groups": GROUPS}).eval()
     data = tomogram(SHAPE).data
-    options: dict[str, Any] = {} if precision is None else {"precision": precision}
+    options = {"precision": precision} if precision else in_float32(embed_windows)
     return lambda: embed_windows(
         network,
         data,
@@ -117,19 +116,6 @@ def theirs(count: int) -> Callable[[], FloatArray]:
 
 def _sites(count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.sort(np.random.default_rng(11).choice(window_grid(SHAPE).size, count, replace=False))
-
-
-def _why_no_bfloat16() -> str:
-    """Why bfloat16 is not measured here; empty where it is."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return "not on this CPU, as far as the system tells"
-    if not {"avx512_bf16", "amx_bf16", "bf16"} & set(flags.split()):
-        return "not on this CPU"
-    if "precision" not in inspect.signature(embed_windows).parameters:
-        return "not in this version of the library"
-    return ""
 
 
 def _difference(results: dict[str, Any], side: str) -> float:
