@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-.PHONY: install demo test test-all ui lint clean
+.PHONY: install demo test test-all bench bench-large ui lint clean
 
 install: $(INSTALLED)
 
@@ -22,6 +22,12 @@ test: install
 
 test-all: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m ""
+
+bench: install
+	$(BIN)/python -m benchmarks
+
+bench-large: install
+	$(BIN)/python -m benchmarks --large
 
 ui: install
 	$(BIN)/tomotwin-platform ui
