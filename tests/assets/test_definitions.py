@@ -105,7 +105,8 @@ def test_networks_run_in_the_pool_of_the_gpu() -> None:
         for definition in defs.resolve_asset_graph().assets_defs
         if definition.is_executable and "gpu" in {getattr(definition.op, "pool", None)}
     }
-    assert pools == {"trained_model", "reference_embeddings", "tomogram_embeddings"}
+    # A similarity map too: it embeds the tomogram where the embedding is not stored.
+    assert pools == {"trained_model", "reference_embeddings", "tomogram_embeddings", "similarity_map"}
 
 
 def test_stages_paths_and_formats_cover_all_products() -> None:
