@@ -79,7 +79,9 @@ def nearest_embeddings(
     def search(block: slice) -> tuple[IntArray, IntArray, FloatArray]:
         found = distance.similarity(vectors[block], references)
         better = found > least
-        better[:, np.isneginf(least)] = True
+        for number in np.flatnonzero(np.isneginf(least)):
+            # Before there is a bound, the block's own best are enough.
+            better[:, number] = ~(found[:, number] < _kth_best(found[:, number], count))
         places, numbers = np.nonzero(better)
         return block.start + places, numbers, found[better]
 
@@ -92,6 +94,10 @@ def nearest_embeddings(
             if len(kept) == count:
                 least[number] = best[number].min()
     return np.stack(rows)
+
+
+def _kth_best(values: FloatArray, count: int) -> float:
+    return float(np.partition(values, len(values) - count)[-count]) if len(values) > count else -np.inf
 
 
 def _medoid(vectors: FloatArray, candidates: IntArray, distance: Distance) -> int:
