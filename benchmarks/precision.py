@@ -22,7 +22,7 @@ def takes_precision(embed: Callable[..., Any]) -> bool:
 def why_no_bfloat16(embed: Callable[..., Any]) -> str:
     """Why bfloat16 is not measured here; empty where it is."""
     # Other processors emulate it, more slowly than they compute in float32.
-    able = getattr(torch.cpu, "get_capabilities", dict)()
+    able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     if not (able.get("avx512_bf16") or able.get("amx_bf16")):
         return "not on this CPU"
     return "" if takes_precision(embed) else "not in this version of the library"

@@ -44,7 +44,7 @@ def measure_memory(settings: Settings) -> list[StageResult]:
         [(38, 80, 80), (38, 84, 84), (38, 88, 88), (38, 92, 92)],
     )
     with tempfile.TemporaryDirectory() as folder:
-        sides = {}
+        sides: dict[int, Side] = {}
         for shape in shapes:
             own = Path(folder) / str(len(sides))
             _written(own, shape, width, settings)
