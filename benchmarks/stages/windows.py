@@ -42,7 +42,7 @@ def measure_windows(settings: Settings) -> list[StageResult]:
     # Half a minute a round and side: two rounds.
     fewer = Settings(settings.quick, settings.threads, min(settings.rounds, 2))
     turns = take_turns(sides, fewer, _check)
-    sizes = (2, 4, 8, 16)
+    sizes = (8, 16, 32, 64)
     # A single window takes 30 GFLOP, too many to repeat where only the code is to be seen working.
     growth = (
         None
