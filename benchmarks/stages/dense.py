@@ -72,8 +72,8 @@ def _share(turns: Turns, width: int, edge: int) -> StageResult:
         peak_share=useful * float(np.median(turns.ratios("peak", "ours"))),
         required_peak_share=REQUIRED_PEAK_SHARE,
         note=f"peak {1 / turns.middle('peak') / 1e9:.0f} GFLOP/s in the same rounds; counted are the "
-        "operations of plain convolutions at the positions asked for, whatever tiles compute twice or an "
-        "algorithm saves",
+        "operations of plain convolutions at the positions asked for, not what tiles compute twice; a share "
+        "above 100% is an algorithm that needs fewer operations than these",
     )
 
 
