@@ -81,6 +81,17 @@ def test_batches_and_slabs_change_nothing(loaded: LoadedNetwork, volume: Volume)
         np.testing.assert_allclose(vectors, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["<i1", "<u2", ">i2", ">f4", "<f2", "<f8"])
+@pytest.mark.parametrize("method", ["dense", "windows"])
+def test_voxels_of_every_kind_are_read(kind: str, method: str) -> None:
+    torch.manual_seed(0)
+    loaded = LoadedNetwork(FullyConvolutional(width=2, output_channels=3).eval(), {}, Path("model.pth"), "")
+    data = np.random.default_rng(0).integers(0, 100, size=(5, 6, 7))
+    expected = embed(loaded, Volume(data.astype(np.float32), None, Path("t.mrc")), stride=3, method=method)
+    found = embed(loaded, Volume(data.astype(kind), None, Path("t.mrc")), stride=3, method=method)
+    np.testing.assert_array_equal(found.vectors, expected.vectors)
+
+
 def test_slabs_are_as_large_as_the_bound_allows(window_loaded: LoadedNetwork) -> None:
     data = np.zeros((100, 10, 10), dtype=np.float32)
     grid = window_grid(data.shape, 2, 5, padding=False)
