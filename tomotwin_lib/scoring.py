@@ -43,7 +43,7 @@ def score_tomogram(
     check_references(references, loaded.lineage(), f"references for {volume.path}")
     similarities = _Similarities(distance_of(references), references.vectors)
     scored = embed_tomogram(loaded, volume, keep=similarities, **options)
-    return map_of(scored.vectors, scored, references)
+    return map_of(halved(scored.vectors), scored, references)
 
 
 @dataclass(frozen=True)
@@ -57,5 +57,6 @@ class _Similarities:
     references: FloatArray
 
     def __call__(self, vectors: npt.NDArray[np.float32]) -> FloatArray:
-        found = halved(self.distance.similarity(halved(vectors), self.references))
-        return found if self.distance.bounded else found.astype(np.float32)
+        found = self.distance.similarity(halved(vectors), self.references)
+        # What has no bound is rounded as a whole: a file is in 32 bits if one value is beyond 16.
+        return halved(found) if self.distance.bounded else found

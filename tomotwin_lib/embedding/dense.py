@@ -89,7 +89,7 @@ class DenseWork(Work):
     @property
     def tile_edges(self) -> Edges:
         """Sites along (z, y, x) of a tile."""
-        z, y, x = (span.stop - span.start for span in self.tiles[0].tile.computed)
+        z, y, x = (span.stop - span.start for span in self._largest.tile.computed)
         return z, y, x
 
     def units(self) -> Sequence[DenseUnit]:
@@ -146,7 +146,12 @@ class DenseWork(Work):
 
     def memory(self) -> int:
         """See :meth:`Work.memory`."""
-        return int(self._cost.memory(self._computed(self.tiles[0])))
+        return int(self._cost.memory(self._computed(self._largest)))
+
+    @cached_property
+    def _largest(self) -> DenseUnit:
+        # Each pass has tiles of its own, and a mask can leave one next to nothing.
+        return max(self.tiles, key=self.effort)
 
     @cached_property
     def _cost(self) -> NetworkCost:
@@ -160,7 +165,7 @@ class DenseWork(Work):
 
     def trial(self, device: torch.device) -> DenseUnit:
         """See :meth:`Work.trial`; a whole tile on a GPU, where the algorithm depends on its size."""
-        unit = self.tiles[0]
+        unit = self._largest
         if device.type == "cuda":
             return unit
         spans = [

@@ -69,7 +69,10 @@ def _number(path: Path) -> int | None:
 
 def _reclaimable(folder: Path) -> int:
     values = dict(line.split() for line in _lines(folder / "memory.stat"))
-    return int(values.get("total_inactive_file", values.get("inactive_file", 0)))
+    # Both: a file that was read twice counts as active, and can be dropped like the other.
+    return sum(
+        int(values.get(f"total_{kind}", values.get(kind, 0))) for kind in ("inactive_file", "active_file")
+    )
 
 
 def _lines(path: Path) -> list[str]:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from tomotwin_lib.embedding.inference import Form, Inference
+from tomotwin_lib.embedding.overlap import AHEAD
 from tomotwin_lib.embedding.precision import Precision
 from tomotwin_lib.embedding.preparation import Statistics, standardise_volume, standardise_window
 from tomotwin_lib.embedding.processes import do_work
@@ -125,11 +126,13 @@ class WindowWork(Work):
         return float(self.count(unit))
 
     def memory(self) -> int:
-        """See :meth:`Work.memory`: a slab, the next one, and the maps of a batch."""
+        """See :meth:`Work.memory`: slabs, of batches that wait too, the next one, and the maps of a batch."""
         edge = self.network.window_size
-        slab = max((last - first) * self.grid.stride[0] for first, last in self._slabs()) + edge
+        slabs = list(self._slabs())
+        slab = max((last - first) * self.grid.stride[0] for first, last in slabs) + edge
         plane = int(np.prod([size + (edge - 1) * self.padding for size in self.data.shape[1:]]))
-        return 2 * 4 * slab * plane + self.batch_size * largest_maps(self.network)
+        alive = min(AHEAD + 2, len(slabs) + 1)
+        return alive * 4 * slab * plane + self.batch_size * largest_maps(self.network)
 
     def trial(self, device: torch.device) -> Batch:
         """See :meth:`Work.trial`; a whole batch on a GPU, where the algorithm depends on its size."""

@@ -33,8 +33,8 @@ def test_the_limit_of_a_group_or_of_one_above_it(root: Path) -> None:
     write(root / "sys/fs/cgroup/jobs/memory.max", "5000\n")
     write(root / "sys/fs/cgroup/jobs/memory.current", "3000\n")
     assert available_host_memory(root) == 2000
-    write(root / "sys/fs/cgroup/jobs/memory.stat", "anon 100\ninactive_file 700\n")
-    assert available_host_memory(root) == 2700
+    write(root / "sys/fs/cgroup/jobs/memory.stat", "anon 100\ninactive_file 700\nactive_file 40\n")
+    assert available_host_memory(root) == 2740
 
 
 def test_a_container_sees_its_group_as_the_root(root: Path) -> None:

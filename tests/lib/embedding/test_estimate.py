@@ -87,3 +87,28 @@ def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_times_are_told_as_people_say_them() -> None:
     assert [duration(seconds) for seconds in (0.1, 75, 600, 7200)] == ["1 s", "75 s", "10 min", "2.0 h"]
+
+
+def test_the_largest_tile_counts(loaded: LoadedNetwork) -> None:
+    # With an odd stride every residue is a pass with tiles of its own; the mask leaves the first one position.
+    mask = np.zeros((60, 60, 60), dtype=np.int8)
+    mask[0, 0, 0] = 1
+    mask[1::2, 1::2, 1::2] = 1
+    told: list[Estimate] = []
+
+    def stop(estimate: Estimate) -> None:
+        told.append(estimate)
+        raise InterruptedError
+
+    for part in (mask, mask[:] * (np.indices(mask.shape).sum(axis=0) > 0)):
+        with pytest.raises(InterruptedError):
+            embed_tomogram(
+                loaded,
+                volume(60),
+                stride=1,
+                mask=Volume(part.astype(np.int8), None, Path("mask.mrc")),
+                on_estimate=stop,
+                progress=False,
+            )
+    with_corner, without = told
+    assert with_corner.memory == pytest.approx(without.memory, rel=0.01)
