@@ -62,7 +62,11 @@ class Ensemble(DenseNetwork):
 
     def _check(self, source: str) -> None:
         if len(self.members) < 2:
-            raise InputError(source, f"{len(self.members)} networks are no ensemble", "Give two or more")
+            raise InputError(
+                source,
+                "one network is no ensemble" if len(self.members) else "there is no network",
+                "Give two or more",
+            )
         for network in self.members:
             if not isinstance(network, DenseNetwork):
                 raise InputError(
