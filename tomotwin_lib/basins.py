@@ -19,7 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
 from tomotwin_lib.products import IntArray
-from tomotwin_lib.similarity import blocks
+from tomotwin_lib.rows import blocks
 
 _OFFSETS = [offset for offset in itertools.product((-1, 0, 1), repeat=3) if any(offset)]
 _BLOCK = 1 << 13  # voxels whose neighbours are looked at together: few enough for the processor's cache

@@ -16,7 +16,7 @@ from tomotwin_lib.basins import Basins, find_basins, index_type
 from tomotwin_lib.boxes import box_size_of
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.products import FloatArray, IntArray, SimilarityMap
-from tomotwin_lib.similarity import blocks
+from tomotwin_lib.rows import blocks
 from tomotwin_lib.suppression import suppress_overlapping
 
 

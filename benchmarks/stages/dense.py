@@ -11,7 +11,6 @@ from torch import nn
 
 from benchmarks.inputs import fully_convolutional, tomogram
 from benchmarks.machine import matrix_product, matrix_product_operations
-from benchmarks.precision import in_float32
 from benchmarks.result import Growth, StageResult, require_agreement
 from benchmarks.timing import Settings, Side, Turns, grow, take_turns
 from benchmarks.tomotwin_way.windows import Windows, embed_window_by_window
@@ -94,10 +93,9 @@ def _growth(settings: Settings, width: int, shape: Shape) -> Growth:
 def densely(width: int, shape: Shape) -> Callable[[], FloatArray]:
     """Ours: a whole tomogram (z, y, x) at once, its checks and its standardisation included."""
     loaded, volume = fully_convolutional(width), tomogram(shape)
-    options = in_float32(embed_tomogram)
     return lambda: (
         embed_tomogram(
-            loaded, volume, stride=STRIDE, method="dense", device="cpu", progress=False, **options
+            loaded, volume, stride=STRIDE, method="dense", device="cpu", progress=False, precision="float32"
         ).vectors
     )
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tomotwin_lib.cli.locate import locate_as_asked
 from tomotwin_lib.cli.output import report_paths, say, warn
 from tomotwin_lib.cli.parsing import add_box_sizes, add_device, add_locating, add_progress
 from tomotwin_lib.errors import InputError
@@ -155,7 +156,6 @@ def _pick(
     from tomotwin_lib.formats.frames import write_picks
     from tomotwin_lib.formats.ground_truth import read_box_sizes
     from tomotwin_lib.formats.volumes import find_volumes
-    from tomotwin_lib.locating import locate
     from tomotwin_lib.scoring import score_tomogram
 
     box_sizes = read_box_sizes(args.boxsize)
@@ -170,13 +170,7 @@ def _pick(
             say(f"{volume.path.name}: {replace(estimate, memory=estimate.memory + 9 * estimate.positions)}")
 
         similarity = score_tomogram(loaded, volume, references, on_estimate=tell, **options)
-        picks = locate(
-            similarity,
-            tolerance=args.tolerance,
-            global_min=args.global_min,
-            box_sizes=box_sizes,
-            progress=args.progress,
-        )
+        picks = locate_as_asked(args, similarity, box_sizes)
         write_picks(output, picks)
         say(f"{volume.path.name}: {len(picks):,} picks, {len(similarity.values):,} positions compared")
         report_paths([output])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,6 @@ def run(args: argparse.Namespace) -> None:
     from tomotwin_lib.formats.frames import read_similarity_map, write_picks
     from tomotwin_lib.formats.ground_truth import read_box_sizes
     from tomotwin_lib.heatmaps import check_heatmap_files
-    from tomotwin_lib.locating import locate
 
     box_sizes = read_box_sizes(args.boxsize)
     similarity = read_similarity_map(args.map)
@@ -70,13 +70,7 @@ def run(args: argparse.Namespace) -> None:
     if args.write_heatmaps:
         heatmaps = [folder / f"{stem}.mrc" for stem in file_stems(similarity.references)]
         check_heatmap_files(heatmaps)
-    picks = locate(
-        similarity,
-        tolerance=args.tolerance,
-        global_min=args.global_min,
-        box_sizes=box_sizes,
-        progress=args.progress,
-    )
+    picks = locate_as_asked(args, similarity, box_sizes)
     outputs = [folder / "located.tloc"]
     write_picks(outputs[0], picks)
     if heatmaps:
@@ -88,6 +82,21 @@ def run(args: argparse.Namespace) -> None:
         _say_why_there_is_none(similarity, args.global_min)
     _print_counts(picks)
     report_paths(outputs)
+
+
+def locate_as_asked(
+    args: argparse.Namespace, similarity: SimilarityMap, box_sizes: Mapping[str, int] | int
+) -> pd.DataFrame:
+    """The picks of a map, by the flags of :func:`~tomotwin_lib.cli.parsing.add_locating`."""
+    from tomotwin_lib.locating import locate
+
+    return locate(
+        similarity,
+        tolerance=args.tolerance,
+        global_min=args.global_min,
+        box_sizes=box_sizes,
+        progress=args.progress,
+    )
 
 
 def _write_heatmaps(outputs: list[Path], similarity: SimilarityMap) -> None:

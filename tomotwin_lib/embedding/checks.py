@@ -10,8 +10,7 @@ import numpy as np
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
 from tomotwin_lib.products import FloatArray
-
-_ROWS_AT_A_TIME = 2**18
+from tomotwin_lib.rows import row_blocks
 
 
 def require_window_size(loaded: LoadedNetwork) -> None:
@@ -65,7 +64,4 @@ def require_finite_vectors(vectors: FloatArray, loaded: LoadedNetwork) -> None:
 
 def rows_not_finite(rows: FloatArray) -> int:
     """Number of rows (row, value) with a value that is not finite."""
-    return sum(
-        int(np.count_nonzero(~np.isfinite(rows[start : start + _ROWS_AT_A_TIME]).all(axis=1)))
-        for start in range(0, len(rows), _ROWS_AT_A_TIME)
-    )
+    return sum(int(np.count_nonzero(~np.isfinite(block).all(axis=1))) for block in row_blocks(rows))

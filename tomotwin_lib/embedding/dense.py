@@ -28,7 +28,7 @@ from tomotwin_lib.embedding.tiling import (
     network_cost,
     tile_budget,
 )
-from tomotwin_lib.embedding.work import Work, row_of
+from tomotwin_lib.embedding.work import Work, choose_form, row_of
 from tomotwin_lib.networks.base import DenseNetwork
 from tomotwin_lib.products import FloatArray, Grid, IntArray, Keep
 
@@ -195,7 +195,8 @@ def embed_densely(
     Parameters
     ----------
     network, data, grid, sites, statistics, padding : see :class:`DenseWork`.
-    device, precision, keep : see :func:`~tomotwin_lib.embedding.processes.do_work`.
+    device, keep : see :func:`~tomotwin_lib.embedding.processes.do_work`.
+    precision : see :func:`~tomotwin_lib.embedding.work.choose_form`.
     tile_sites : sites along each edge of a tile; by the memory at hand where ``None``.
 
     Returns
@@ -203,8 +204,10 @@ def embed_densely(
     (site, channel), float32, of unit norm, in the order of the sites; or (site, value) of what was kept.
     """
     devices = (device,) if isinstance(device, torch.device) else tuple(device)
-    work = dense_work(network, data, grid, sites, statistics, padding, devices, keep, tile_sites)
-    return do_work(work, devices, precision, keep=keep, progress=progress)[0]
+    row = row_of(network, keep)
+    work = dense_work(network, data, grid, sites, statistics, padding, devices, row, tile_sites)
+    form = choose_form(work, devices, precision)
+    return do_work(work, devices, form, row, keep=keep, progress=progress)[0]
 
 
 def dense_work(
@@ -215,12 +218,12 @@ def dense_work(
     statistics: Statistics,
     padding: bool,
     devices: tuple[torch.device, ...],
-    keep: Keep | None,
+    row: FloatArray,
     tile_sites: int | None = None,
 ) -> DenseWork:
-    """The work with tiles that suit the memory of the devices, as :func:`embed_densely` does it."""
+    """The work with tiles that suit the memory of the devices, which ``row`` of each site takes part of."""
     size = grid.size if sites is None else len(sites)
-    reserved = size * row_of(network, keep).nbytes
+    reserved = size * row.nbytes
     budget = min(tile_budget(device, reserved, devices.count(device)) for device in devices)
     units = dense_units(grid, sites, network, budget, tile_sites)
     return DenseWork(network, data, grid, sites, statistics, padding, units)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from tomotwin_lib.embedding.inference import Form
 from tomotwin_lib.embedding.memory import available_host_memory, available_memory
+from tomotwin_lib.embedding.precision import seconds_of
 from tomotwin_lib.embedding.work import Work
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.products import FloatArray
@@ -63,7 +63,7 @@ def estimate_work(work: Work, row: FloatArray, devices: Sequence[torch.device], 
     unit = work.trial(device)
     inputs = work.reader(device)(unit)
     inference = work.inference(device, form)
-    seconds = min(_seconds(work, unit, inputs, inference, device) for _ in range(3))
+    seconds = seconds_of(lambda: work.compute(unit, inputs, inference), device)
     effort = sum(work.effort(one) for one in work.units()) / work.effort(unit)
     return Estimate(
         positions=work.size,
@@ -140,11 +140,3 @@ def duration(seconds: float) -> str:
 def gigabytes(count: float) -> str:
     """Bytes as people say them."""
     return f"{count / 1e9:.1f} GB" if count >= 5e7 else f"{count / 1e6:.1f} MB"
-
-
-def _seconds(work: Work, unit: object, inputs: object, inference: object, device: torch.device) -> float:
-    started = time.perf_counter()
-    work.compute(unit, inputs, inference)  # type: ignore[arg-type]
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started

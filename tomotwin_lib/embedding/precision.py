@@ -106,14 +106,25 @@ def timed(
     vectors = compute(dtype)
     if device.type != "cuda":
         return vectors, 0.0
+    return vectors, seconds_of(lambda: compute(dtype), device)
+
+
+def seconds_of(run: Callable[[], object], device: torch.device) -> float:
+    """What something takes on a device, the best of three."""
     seconds = []
     for _ in range(3):
-        torch.cuda.synchronize(device)
+        _finish(device)
         started = time.perf_counter()
-        compute(dtype)
-        torch.cuda.synchronize(device)
+        run()
+        _finish(device)
         seconds.append(time.perf_counter() - started)
-    return vectors, min(seconds)
+    return min(seconds)
+
+
+def _finish(device: torch.device) -> None:
+    """Wait for what is under way on a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -19,8 +19,7 @@ import torch
 
 from tomotwin_lib.embedding.checks import rows_not_finite
 from tomotwin_lib.embedding.inference import Form
-from tomotwin_lib.embedding.precision import Precision
-from tomotwin_lib.embedding.work import Work, choose_form, do_units, row_of
+from tomotwin_lib.embedding.work import Work, choose_form, do_units
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.products import FloatArray, Keep
 
@@ -55,7 +54,8 @@ class _Job:
 def do_work(
     work: Work,
     devices: Sequence[torch.device],
-    precision: Precision = "auto",
+    form: Form,
+    row: FloatArray,
     *,
     keep: Keep | None = None,
     progress: bool = True,
@@ -69,8 +69,8 @@ def do_work(
     Parameters
     ----------
     devices : at most as many as there are units are used.
-    precision : what to compute in: ``auto`` takes 16-bit floats on GPUs, and on CPUs that multiply these
-        faster; 16-bit floats are used only if the network then agrees with itself in float32.
+    form : how to compute, as :func:`~tomotwin_lib.embedding.work.choose_form` chooses it.
+    row : (1, value), what :func:`~tomotwin_lib.embedding.work.row_of` tells of ``keep``.
     keep : what to keep of the vectors, where they themselves are not wanted. With several devices it is sent
         to other processes: a function or an object of a class at the top of a module.
 
@@ -81,14 +81,12 @@ def do_work(
     Raises
     ------
     InputError
-        If there is no such precision, or the folder for temporary files is too small.
+        If the folder for temporary files is too small.
     RuntimeError
         If one of several processes fails; it says on which device and why.
     """
     units = work.units()
     devices = devices[: max(len(units), 1)]
-    form = choose_form(work, devices, precision)
-    row = row_of(work.network, keep)
     shape = work.size, row.shape[1]
     result: FloatArray
     if len(devices) > 1:
@@ -100,7 +98,8 @@ def do_work(
     if form.dtype != torch.float32 and (bad := rows_not_finite(result)):
         logger.warning("half precision overflows at %d positions: all are computed again in float32", bad)
         del result
-        return do_work(work, devices, "float32", keep=keep, progress=progress)
+        exact = choose_form(work, devices, "float32")
+        return do_work(work, devices, exact, row, keep=keep, progress=progress)
     return result, form
 
 

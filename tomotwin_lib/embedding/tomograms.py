@@ -63,7 +63,7 @@ def embed_tomogram(
     device : ``auto`` computes where the network is. If that is a GPU, and with ``cuda``, all GPUs of the
         machine share the work, in one process each; a sequence of names says which devices do. A script that
         uses several must do so under ``if __name__ == "__main__":``.
-    precision : see :func:`~tomotwin_lib.embedding.processes.do_work`.
+    precision : see :func:`~tomotwin_lib.embedding.work.choose_form`.
     progress : whether to show a progress bar.
     keep : what to keep of the vectors, tile by tile or batch by batch, in place of the vectors, which then
         never lie in memory together (:func:`tomotwin_lib.scoring.score_tomogram` uses it);
@@ -90,20 +90,21 @@ def embed_tomogram(
     statistics = require_usable(volume)
 
     network = loaded.network
+    row = row_of(network, keep)
     work: Work
     if dense:
         assert isinstance(network, DenseNetwork)
-        work = dense_work(network, volume.data, grid, sites, statistics, padding, devices, keep)
+        work = dense_work(network, volume.data, grid, sites, statistics, padding, devices, row)
     else:
         work = WindowWork(network, volume.data, grid, sites, statistics, padding, batch_size)
     # Of all GPUs only those that have enough to do; those that were named, if there is anything.
     least = _LEAST_UNITS if isinstance(device, str | torch.device) else 1
     devices = devices[: max(len(work.units()) // least, 1)]
-    row = row_of(network, keep)
     require_memory(work, row, devices, volume.path)
+    form = choose_form(work, devices, precision)
     if on_estimate is not None:
-        on_estimate(estimate_work(work, row, devices, choose_form(work, devices, precision)))
-    vectors, form = do_work(work, devices, precision, keep=keep, progress=progress)
+        on_estimate(estimate_work(work, row, devices, form))
+    vectors, form = do_work(work, devices, form, row, keep=keep, progress=progress)
     require_finite_vectors(vectors, loaded)
     border = 2 * (loaded.window_size // 2) if padding else 0
     attributes: dict[str, Any] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from tomotwin_lib.embedding.precision import Precision
 from tomotwin_lib.embedding.preparation import Statistics, standardise_volume, standardise_window
 from tomotwin_lib.embedding.processes import do_work
 from tomotwin_lib.embedding.reading import cut
-from tomotwin_lib.embedding.work import Work
+from tomotwin_lib.embedding.work import Work, choose_form, row_of
 from tomotwin_lib.networks.base import EmbeddingNetwork
 from tomotwin_lib.products import FloatArray, Grid, IntArray, Keep
 
@@ -62,6 +63,11 @@ class WindowWork(Work):
 
     def units(self) -> Sequence[Batch]:
         """See :meth:`Work.units`."""
+        return self._batches
+
+    @cached_property
+    def _batches(self) -> Sequence[Batch]:
+        # Hundreds of thousands of a large tomogram, which are asked for several times.
         plane = self.grid.shape[1] * self.grid.shape[2]
         batches = []
         for slab in self._slabs():
@@ -204,7 +210,8 @@ def embed_windows(
     Parameters
     ----------
     network, data, grid, sites, statistics, padding, batch_size, resident_voxels : see :class:`WindowWork`.
-    device, precision, keep : see :func:`~tomotwin_lib.embedding.processes.do_work`.
+    device, keep : see :func:`~tomotwin_lib.embedding.processes.do_work`.
+    precision : see :func:`~tomotwin_lib.embedding.work.choose_form`.
 
     Returns
     -------
@@ -212,4 +219,5 @@ def embed_windows(
     """
     work = WindowWork(network, data, grid, sites, statistics, padding, batch_size, resident_voxels)
     devices = (device,) if isinstance(device, torch.device) else tuple(device)
-    return do_work(work, devices, precision, keep=keep, progress=progress)[0]
+    form = choose_form(work, devices, precision)
+    return do_work(work, devices, form, row_of(network, keep), keep=keep, progress=progress)[0]

@@ -122,6 +122,11 @@ def do_units(
 def choose_form(work: Work, devices: Sequence[torch.device], precision: Precision) -> Form:
     """How the network computes on all of the devices, by a trial on the first.
 
+    Parameters
+    ----------
+    precision : what to compute in: ``auto`` takes 16-bit floats on GPUs, and on CPUs that multiply these
+        faster; 16-bit floats are used only if the network then agrees with itself in float32.
+
     Raises
     ------
     InputError

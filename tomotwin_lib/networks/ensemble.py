@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.networks.base import DenseNetwork
+from tomotwin_lib.networks.base import DenseNetwork, EmbeddingNetwork
 
 #: Of a member's configuration, what building it needs; the rest is kept to tell how it was trained.
 _NEEDED = ("identifier", "network_config")
@@ -44,39 +44,37 @@ class Ensemble(DenseNetwork):
         source = "network_config.members"
         if not isinstance(members, Sequence) or not all(isinstance(member, Mapping) for member in members):
             raise InputError(source, f"{members!r} is no list of networks", "Give their configurations")
-        built = []
-        for number, member in enumerate(members):
-            needed = {key: member[key] for key in _NEEDED if key in member}
-            built.append(build_network(needed, f"{source}[{number}]"))
-        self.members = nn.ModuleList(built)
-        self._check(source)
+        sources = [f"{source}[{number}]" for number in range(len(members))]
+        needed = [{key: member[key] for key in _NEEDED if key in member} for member in members]
+        built = [build_network(*member) for member in zip(needed, sources, strict=True)]
+        self._take(built, sources)
 
     @classmethod
-    def of(cls, networks: Iterable[DenseNetwork]) -> Ensemble:
-        """An ensemble of networks that exist already, with their weights."""
+    def of(cls, networks: Sequence[EmbeddingNetwork], sources: Sequence[str | Path]) -> Ensemble:
+        """An ensemble of networks that exist, with their weights; ``sources`` name them in messages."""
         ensemble = cls.__new__(cls)
         DenseNetwork.__init__(ensemble)
-        ensemble.members = nn.ModuleList(networks)
-        ensemble._check("ensemble")
+        ensemble._take(networks, sources)
         return ensemble
 
-    def _check(self, source: str) -> None:
-        if len(self.members) < 2:
+    def _take(self, networks: Sequence[EmbeddingNetwork], sources: Sequence[str | Path]) -> None:
+        if len(networks) < 2:
             raise InputError(
-                source,
-                "one network is no ensemble" if len(self.members) else "there is no network",
+                sources[0] if sources else "network_config.members",
+                "one network is no ensemble" if networks else "there is no network",
                 "Give two or more",
             )
-        for network in self.members:
+        for network, source in zip(networks, sources, strict=True):
             if not isinstance(network, DenseNetwork):
                 raise InputError(
                     source,
                     f"{type(network).__name__} cannot be evaluated densely",
                     "Combine fully convolutional networks",
                 )
+        self.members = nn.ModuleList(networks)
         strides = {network.total_stride for network in self.members}  # type: ignore[union-attr]
         if len(strides) > 1:
-            raise InputError(source, f"their strides differ: {strides}", "Combine networks of one stride")
+            raise InputError(sources[0], f"the strides differ: {strides}", "Combine networks of one stride")
         self.total_stride = strides.pop()  # type: ignore[misc, assignment]
         self.half_turn_invariant = all(network.half_turn_invariant for network in self.members)
 
@@ -128,13 +126,7 @@ def combine_checkpoints(paths: Sequence[str | Path], output: str | Path) -> int:
             f"the networks were trained with {' and '.join(sorted(distances))}",
             "Combine equal ones",
         )
-    for network in loaded:
-        if not isinstance(network.network, DenseNetwork):
-            raise InputError(
-                network.path,
-                f"{type(network.network).__name__} cannot be evaluated densely",
-                "Combine fully convolutional networks",
-            )
+    ensemble = Ensemble.of([network.network for network in loaded], paths)
     configuration = {
         "identifier": "Ensemble",
         "network_config": {
@@ -143,7 +135,6 @@ def combine_checkpoints(paths: Sequence[str | Path], output: str | Path) -> int:
         "distance": distances.pop(),
         "window_size": (loaded[0].window_size,) * 3,
     }
-    ensemble = Ensemble.of(network.network for network in loaded)  # type: ignore[misc]
     # No epoch and no scores of its own: it was not trained as one.
     save_checkpoint(
         output, ensemble, configuration, epoch=0, loss=math.nan, best_loss=math.nan, best_f1=math.nan

@@ -31,18 +31,16 @@ def average_half_turns(loaded: LoadedNetwork) -> LoadedNetwork:
     InputError
         If a dense network has layers for which turned kernels do not give the turned result.
     """
-    network = loaded.network
-    if network.half_turn_invariant:
-        return replace(loaded, half_turns=True)
-    return replace(loaded, network=_averaged(network, loaded).eval(), half_turns=True)
+    return replace(loaded, network=_averaged(loaded.network, loaded).eval(), half_turns=True)
 
 
 def _averaged(network: EmbeddingNetwork, loaded: LoadedNetwork) -> EmbeddingNetwork:
-    if isinstance(network, Ensemble):
-        # Each member by itself: an average of the whole would give less weight to what differs more.
-        return Ensemble.of(_averaged(member, loaded) for member in network.members)  # type: ignore
     if network.half_turn_invariant:
         return network
+    if isinstance(network, Ensemble):
+        # Each member by itself: an average of the whole would give less weight to what differs more.
+        members = [_averaged(member, loaded) for member in network.members]  # type: ignore[arg-type]
+        return Ensemble.of(members, [loaded.path] * len(members))
     if not isinstance(network, DenseNetwork):
         return _WindowMean(network)
     averaged = _DenseMean(network)
