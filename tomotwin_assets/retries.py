@@ -1,8 +1,8 @@
 """Which failures a second try can mend, and the second try.
 
 A device whose memory another process holds, a file server that does not answer, a full disk or a database
-that restarts: waiting helps. A file that is no tomogram, or a mistake in the code, stays what it is, and fails
-at once.
+that restarts: waiting helps. A file that is no tomogram, or a mistake in the code, stays what it is, and
+fails at once.
 """
 
 from __future__ import annotations
