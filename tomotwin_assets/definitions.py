@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from tomotwin_assets import jobs, progress, sensors
+from tomotwin_assets import jobs, lost_runs, progress, sensors
 from tomotwin_assets.assets import embeddings, evaluation, picking, published, sources, training
 from tomotwin_assets.io_managers import ProductStore
 from tomotwin_assets.resources import ComputeDevice, DataFolder
@@ -29,7 +29,7 @@ defs = dg.Definitions(
     # What holds for all of them is said once.
     assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=OWNERS), _assets),
     jobs=[*jobs.asset_jobs, jobs.register_data_folder],
-    sensors=[sensors.new_data],
+    sensors=[sensors.new_data, lost_runs.lost_runs],
     resources={
         "data_folder": _data_folder,
         "device": ComputeDevice(),

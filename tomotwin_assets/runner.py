@@ -15,7 +15,7 @@ from tomotwin_assets import progress
 from tomotwin_assets.configs import CONFIGS, recorded, resolve
 from tomotwin_assets.currency import Currency
 from tomotwin_assets.definitions import defs
-from tomotwin_assets.instance import SHELL_TAG
+from tomotwin_assets.instance import shell_tags
 from tomotwin_assets.partitions import pair_key
 from tomotwin_assets.stages import CHECK, COMPARE, PICK, PREPARE, STAGES, TRAIN, Stage
 from tomotwin_lib.errors import InputError
@@ -82,7 +82,7 @@ class Runner:
         return (parent, self.currency.parent_key(parent, asset, key)) in self.failed
 
     def _execute(self, stage: Stage, key: str | None, assets: list[str]) -> None:
-        tags = {SHELL_TAG: "true"}
+        tags = shell_tags()
         definition = job(stage.job)
         if key is not None:
             tags |= definition.get_tags_for_partition_key(key, None)

@@ -5,9 +5,11 @@ import pandas as pd
 
 from tomotwin_assets import metadata
 from tomotwin_assets.assets.sources import GROUND_TRUTH
+from tomotwin_assets.batches import SEVERAL_A_RUN, each_partition
 from tomotwin_assets.configs import EvaluationConfig, recorded
 from tomotwin_assets.partitions import pairs, split_key
 from tomotwin_assets.resources import DataFolder
+from tomotwin_assets.retries import with_second_tries
 from tomotwin_assets.values import EvaluationReport, ReferenceVolumes, read_report, rows
 from tomotwin_lib.evaluation import best_case_picks, evaluate_positions
 from tomotwin_lib.figures import leaderboard_bars, orthoslices_with_picks, score_bars
@@ -27,7 +29,8 @@ COLUMNS = [
 ]
 
 
-@dg.asset(partitions_def=pairs, deps=[GROUND_TRUTH], kinds={"json"})
+@dg.asset(partitions_def=pairs, deps=[GROUND_TRUTH], kinds={"json"}, backfill_policy=SEVERAL_A_RUN)
+@each_partition
 def evaluation_report(
     context: dg.AssetExecutionContext,
     config: EvaluationConfig,
@@ -98,6 +101,7 @@ def evaluation_report(
 
 
 @dg.asset(deps=[evaluation_report], kinds={"csv"})
+@with_second_tries
 def leaderboard(data_folder: DataFolder) -> dg.MaterializeResult[pd.DataFrame]:
     """All models on all tomograms with ground truth, best first, from the reports that exist."""
     reports = [read_report(path) for path in data_folder.evaluation_reports()]

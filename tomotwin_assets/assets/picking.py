@@ -8,7 +8,9 @@ import dagster as dg
 import pandas as pd
 
 from tomotwin_assets import metadata
+from tomotwin_assets.batches import SEVERAL_A_RUN, each_partition
 from tomotwin_assets.configs import CoordinatesConfig, PickingConfig, SimilarityConfig, recorded
+from tomotwin_assets.loaded_networks import load_network
 from tomotwin_assets.partitions import pairs, split_key
 from tomotwin_assets.progress import show_bars
 from tomotwin_assets.resources import ComputeDevice, DataFolder
@@ -20,7 +22,6 @@ from tomotwin_lib.figures import orthoslices_with_picks, similarity_histogram, s
 from tomotwin_lib.files import ensure_writable_folder
 from tomotwin_lib.formats.volumes import read_volume
 from tomotwin_lib.locating import locate
-from tomotwin_lib.networks.checkpoint import load_network
 from tomotwin_lib.picking import keep_picks
 from tomotwin_lib.products import ReferenceEmbedding, SimilarityMap
 from tomotwin_lib.refinement import refine_references
@@ -29,7 +30,8 @@ from tomotwin_lib.similarity import similarity_map as compare
 from tomotwin_lib.voxel_sizes import differing_voxel_sizes
 
 
-@dg.asset(partitions_def=pairs, kinds={"numpy"}, pool="gpu")
+@dg.asset(partitions_def=pairs, kinds={"numpy"}, pool="gpu", backfill_policy=SEVERAL_A_RUN)
+@each_partition
 def similarity_map(
     context: dg.AssetExecutionContext,
     config: SimilarityConfig,
@@ -75,7 +77,8 @@ def similarity_map(
     )
 
 
-@dg.asset(partitions_def=pairs, kinds={"pandas"})
+@dg.asset(partitions_def=pairs, kinds={"pandas"}, backfill_policy=SEVERAL_A_RUN)
+@each_partition
 def located_picks(
     context: dg.AssetExecutionContext,
     config: PickingConfig,
@@ -118,7 +121,8 @@ def located_picks(
     )
 
 
-@dg.asset(partitions_def=pairs, kinds={"file"})
+@dg.asset(partitions_def=pairs, kinds={"file"}, backfill_policy=SEVERAL_A_RUN)
+@each_partition
 def picked_coordinates(
     context: dg.AssetExecutionContext,
     config: CoordinatesConfig,
