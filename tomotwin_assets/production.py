@@ -1,8 +1,8 @@
 """Which model is in production: the record of it, whose history can be rolled back.
 
-The record, ``products/production_model.json``, says what was promoted, by whom, when and why, what it replaced,
-and the thresholds that its picks have to pass. Everything here is a plain function of files; the asset
-``production_model`` calls it.
+The record, ``products/production_model.json``, says what was promoted, by whom, when and why, what it
+replaced, and the thresholds that its picks have to pass. Everything here is a plain function of files; the
+asset ``production_model`` calls it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from tomotwin_assets.resources import DataFolder
 from tomotwin_assets.values import read_json
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.files import write_json
+from tomotwin_lib.files import atomic_path, write_json
 
 ASSET = "production_model"
 BY_RULE = "rule"
@@ -41,6 +43,7 @@ class Promotion:
     history : the earlier promotions as plain records, oldest first, each without a history of its own.
     mean_best_case_f1 : mean F1 on them at their own best thresholds; ``None`` without a benchmark.
     before : index in ``history`` of the promotion that a roll-back returns to; ``None`` where there is none.
+    turned_down : MD5 of the checkpoints that were rolled back: only a person promotes them again.
     """
 
     model: str
@@ -55,6 +58,7 @@ class Promotion:
     history: list[dict[str, Any]] = field(default_factory=list)
     mean_best_case_f1: float | None = None
     before: int | None = None
+    turned_down: list[str] = field(default_factory=list)
 
     @property
     def version(self) -> str:
@@ -90,6 +94,41 @@ def write_promotion(folder: DataFolder, promotion: Promotion | None, why_none: s
     path = folder.product(ASSET)
     write_json(path, {"model": None, "why": why_none} if promotion is None else asdict(promotion))
     return path
+
+
+def require_promotion(folder: DataFolder) -> Promotion:
+    """The promotion that holds now.
+
+    Raises
+    ------
+    InputError
+        If there is none, or the record cannot be read.
+    """
+    promotion = read_promotion(folder)
+    if promotion is None:
+        raise InputError(
+            folder.product(ASSET),
+            "no model is in production yet",
+            "Materialise production_model, or choose one: tomotwin-platform promote NAME --why …",
+        )
+    return promotion
+
+
+def mark_on_leaderboard(folder: DataFolder, model: str | None) -> None:
+    """Say in the leaderboard's file, where there is one, which model is in production now.
+
+    The leaderboard is made before a model is promoted, and would name the one before.
+    """
+    path = folder.product("leaderboard")
+    if not path.is_file():
+        return
+    board = pd.read_csv(path)
+    marks = board["model"].astype(str) == str(model)
+    if "production" in board and marks.equals(board["production"]):
+        return
+    board["production"] = marks
+    with atomic_path(path) as temporary:
+        board.to_csv(temporary, index=False)
 
 
 def _promotion(path: Path, content: dict[str, Any]) -> Promotion:
