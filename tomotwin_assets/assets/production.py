@@ -6,13 +6,10 @@ import dagster as dg
 import pandas as pd
 
 from tomotwin_assets import metadata
-from tomotwin_assets.assets.evaluation import leaderboard
-from tomotwin_assets.assets.picking import located_picks
-from tomotwin_assets.assets.training import trained_model
 from tomotwin_assets.benchmark import read_benchmark
 from tomotwin_assets.configs import ProductionConfig, ProductionPicksConfig, PromotionConfig, recorded
 from tomotwin_assets.coordinates import picks_by_reference, write_coordinates
-from tomotwin_assets.partitions import TOMOGRAM, tomograms
+from tomotwin_assets.partitions import tomograms
 from tomotwin_assets.production import (
     Promotion,
     mark_on_leaderboard,
@@ -30,7 +27,7 @@ from tomotwin_lib.leaderboard import leaderboard as board_of
 from tomotwin_lib.thresholds import keep_above
 
 
-@dg.asset(deps=[leaderboard, trained_model], kinds={"json"})
+@dg.asset(deps=["leaderboard", "trained_model"], kinds={"json"})
 def production_model(
     context: dg.AssetExecutionContext, config: PromotionConfig, data_folder: DataFolder
 ) -> dg.MaterializeResult[None]:
@@ -71,11 +68,8 @@ def production_model(
 
 @dg.asset(
     partitions_def=tomograms,
-    deps=[
-        production_model,
-        # The picks of all models, as Dagster sees it: which of them is in production, the record says.
-        dg.AssetDep(located_picks, partition_mapping=dg.MultiToSingleDimensionPartitionMapping(TOMOGRAM)),
-    ],
+    # The picks of all models, as Dagster sees it: which of them is in production, the record says.
+    deps=[production_model, "located_picks"],
     kinds={"file"},
 )
 def production_picks(
