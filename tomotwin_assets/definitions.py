@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from tomotwin_assets import jobs, progress, sensors
+from tomotwin_assets import checks, jobs, progress, sensors
 from tomotwin_assets.assets import embeddings, evaluation, picking, published, sources, training
 from tomotwin_assets.io_managers import ProductStore
 from tomotwin_assets.resources import ComputeDevice, DataFolder
@@ -28,6 +28,7 @@ _data_folder = DataFolder()
 defs = dg.Definitions(
     # What holds for all of them is said once.
     assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=OWNERS), _assets),
+    asset_checks=checks.definitions,
     jobs=[*jobs.asset_jobs, jobs.register_data_folder],
     sensors=[sensors.new_data],
     resources={

@@ -10,6 +10,7 @@ import pandas as pd
 
 from tomotwin_assets import metadata
 from tomotwin_assets.assets.sources import REFERENCES, TOMOGRAMS
+from tomotwin_assets.checks import report_failure
 from tomotwin_assets.configs import EmbeddingConfig, recorded
 from tomotwin_assets.partitions import models, pairs, tomograms
 from tomotwin_assets.progress import show_bars
@@ -18,9 +19,10 @@ from tomotwin_assets.values import EmbeddingProduct, ReferenceVolumes, UnstoredE
 from tomotwin_lib.distances import distance_named
 from tomotwin_lib.embedding.estimate import Estimate, require_disk
 from tomotwin_lib.embedding.grids import window_grid
-from tomotwin_lib.embedding.preparation import require_usable
+from tomotwin_lib.embedding.preparation import Statistics, require_usable
 from tomotwin_lib.embedding.subvolumes import embed_subvolumes
 from tomotwin_lib.embedding.tomograms import embed_tomogram
+from tomotwin_lib.errors import InputError
 from tomotwin_lib.figures import orthoslices_with_picks, subvolume_gallery
 from tomotwin_lib.files import sha256_of_file
 from tomotwin_lib.formats.volumes import Volume, find_volumes, read_subvolume, read_volume
@@ -33,8 +35,8 @@ from tomotwin_lib.products import ReferenceEmbedding
 @dg.asset(partitions_def=tomograms, deps=[TOMOGRAMS], kinds={"mrc"})
 def tomogram(context: dg.AssetExecutionContext, data_folder: DataFolder) -> dg.MaterializeResult[Volume]:
     """A tomogram whose header and voxels have been checked; the product is a record that points at it."""
-    volume = read_volume(data_folder.tomogram_file(context.partition_key))
-    statistics = require_usable(volume)
+    started = time.perf_counter()
+    volume, statistics = _checked(context, data_folder.tomogram_file(context.partition_key))
     size = metadata.shape_text(volume.data.shape, volume.voxel_size_in_angstrom)
     slices = orthoslices_with_picks(
         volume.data, voxel_size_in_angstrom=volume.voxel_size_in_angstrom, title=context.partition_key
@@ -181,6 +183,18 @@ def tomogram_embeddings(
             **about,
         },
     )
+
+
+def _checked(context: dg.AssetExecutionContext, file: Path) -> tuple[Volume, Statistics]:
+    """A tomogram that can be embedded; where it cannot, the check that says so is recorded as failed."""
+    check = "readable"
+    try:
+        volume = read_volume(file)
+        check = "has_density"
+        return volume, require_usable(volume)
+    except InputError as error:
+        report_failure(context, "tomogram", check, error)
+        raise
 
 
 def _version(references: ReferenceVolumes) -> dg.DataVersion:
