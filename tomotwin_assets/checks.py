@@ -43,7 +43,8 @@ CHECKS: dict[str, tuple[dg.PartitionsDefinition, tuple[Check, ...]]] = {
             Check(
                 "readable",
                 verdicts.readable,
-                "The file is an MRC volume and as long as its header says. If not: copy or reconstruct it again.",
+                "The file is an MRC volume and as long as its header says. If not: copy or reconstruct it "
+                "again.",
                 blocking=True,
             ),
             Check(
@@ -55,8 +56,8 @@ CHECKS: dict[str, tuple[dg.PartitionsDefinition, tuple[Check, ...]]] = {
             Check(
                 "large_enough",
                 verdicts.large_enough,
-                "It is at least one window of the networks thick. If not: its borders are reflected into every "
-                "window; look at the picks with care.",
+                "It is at least one window of the networks thick. If not: its borders are reflected into "
+                "every window; look at the picks with care.",
             ),
             Check(
                 "voxel_size_like_the_models",
@@ -78,15 +79,15 @@ CHECKS: dict[str, tuple[dg.PartitionsDefinition, tuple[Check, ...]]] = {
             Check(
                 "finite_and_of_unit_norm",
                 verdicts.vectors_are_unit,
-                "The references' vectors are numbers and of norm 1. If not: train the network again or import "
-                "another one.",
+                "The references' vectors are numbers and of norm 1. If not: train the network again or "
+                "import another one.",
                 blocking=True,
             ),
             Check(
                 "references_differ",
                 verdicts.references_differ,
-                "No two kinds of particle have a similarity above 0.98. If they have: leave one out, or train "
-                "with subvolumes of both.",
+                "No two kinds of particle have a similarity above 0.98. If they have: leave one out, or "
+                "train with subvolumes of both.",
             ),
         ),
     ),
@@ -96,8 +97,8 @@ CHECKS: dict[str, tuple[dg.PartitionsDefinition, tuple[Check, ...]]] = {
             Check(
                 "finite_and_of_unit_norm",
                 verdicts.vectors_are_unit,
-                "A sample of 4,096 vectors is finite and of norm 1. If not: train the network again or import "
-                "another one.",
+                "A sample of 4,096 vectors is finite and of norm 1. If not: train the network again or "
+                "import another one.",
                 blocking=True,
             ),
             Check(
@@ -114,8 +115,8 @@ CHECKS: dict[str, tuple[dg.PartitionsDefinition, tuple[Check, ...]]] = {
             Check(
                 "references_stand_out",
                 verdicts.references_stand_out,
-                "Less than a tenth of all positions has a similarity above 0.8 to any reference. If more: take "
-                "another subvolume as reference, or train on such particles.",
+                "Less than a tenth of all positions has a similarity above 0.8 to any reference. If more: "
+                "take another subvolume as reference, or train on such particles.",
             ),
         ),
     ),
@@ -254,8 +255,8 @@ def _checks_of(asset: str) -> dg.AssetChecksDefinition:
             for check in checks
         ]
 
-    # Dagster's own results know one partition a step. What is logged here knows which one it is about, so a run
-    # of several partitions works alike.
+    # Dagster's own results know one partition a step. What is logged here knows which one it is about, so a
+    # run of several partitions works alike.
     @dg.multi_asset_check(name=f"{asset}{STEP_SUFFIX}", specs=specs, can_subset=True)
     def step(context: dg.AssetCheckExecutionContext, data_folder: DataFolder) -> Iterator[Any]:
         selected = {key.name for key in context.selected_asset_check_keys}

@@ -1,7 +1,7 @@
 """What the checks find: each looks at one small thing of one product and says what to do about it.
 
-Products are read by their path, and of large ones only what is needed, so that a check can run with the product
-it checks, alone, or for many partitions in turn.
+Products are read by their path, and of large ones only what is needed, so that a check can run with the
+product it checks, alone, or for many partitions in turn.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ def large_enough(subject: Subject) -> Verdict:
     return Verdict(
         min(shape) >= window,
         f"{metadata.shape_text(shape)}, windows of {window}³",
-        "Particles are seen beside their mirror images: give a tomogram that is at least one window thick, or "
-        "look at the picks with care",
+        "Particles are seen beside their mirror images: give a tomogram that is at least one window thick, "
+        "or look at the picks with care",
         {"smallest_edge_in_voxels": int(min(shape))},
     )
 
@@ -133,15 +133,16 @@ def voxel_size_like_the_models(subject: Subject) -> Verdict:
         return Verdict(
             False,
             f"{file.name} does not say its voxel size",
-            "Write it into the header, for example with `alterheader`; until then nobody can tell whether the "
-            "references fit",
+            "Write it into the header, for example with `alterheader`; until then nobody can tell whether "
+            "the references fit",
         )
     return Verdict(
         problem is None,
         problem.partition(": ")[0]
         if problem
         else f"{size:g} Å, as the {len(compared)} references and training subvolumes that say theirs",
-        "Rescale the tomogram to the voxel size of references and training, or correct the header that is wrong",
+        "Rescale the tomogram to the voxel size of references and training, or correct the header that is "
+        "wrong",
         {"voxel_size_in_angstrom": size},
     )
 
@@ -157,8 +158,8 @@ def contrast_is_dark(subject: Subject) -> Verdict:
     return Verdict(
         contrast.particles != "bright",
         f"{found} (skewness {contrast.skewness:.3f} ± {contrast.error:.3f})",
-        "Look at the slices; if particles are bright, multiply the tomogram by −1 (for example `newstack -multadd "
-        "-1,0`) and copy it into the folder again",
+        "Look at the slices; if particles are bright, multiply the tomogram by −1 (for example `newstack "
+        "-multadd -1,0`) and copy it into the folder again",
         {
             "contrast": contrast.particles,
             "skewness": contrast.skewness if contrast.blocks else None,
@@ -224,18 +225,18 @@ def references_stand_out(subject: Subject) -> Verdict:
     bounded = distance_named(config.get("distance", "COSINE")).bounded
     high = levels[levels["background"] > HIGHEST_BACKGROUND] if bounded else levels.iloc[:0]
     worst = levels.loc[levels["background"].idxmax()] if levels["background"].notna().any() else None
+    found = "there is nothing to look at"
+    if worst is not None:
+        found = (
+            f"a tenth of all positions is more similar than {worst['background']:.2f} to {worst['reference']}"
+        )
+    if len(high):
+        found += f", and {len(high)} of {len(levels)} references are above {HIGHEST_BACKGROUND}"
     return Verdict(
         high.empty,
-        "nothing to look at"
-        if worst is None
-        else f"a tenth of all positions is more similar than {worst['background']:.2f} to {worst['reference']}, "
-        + (
-            "the highest"
-            if high.empty
-            else f"and {len(high)} of {len(levels)} are above {HIGHEST_BACKGROUND}"
-        ),
-        f"Do not trust picks of {', '.join(high['reference'])}: take another subvolume as reference, with one "
-        "particle in its middle, or train on such particles",
+        found,
+        f"Do not trust picks of {', '.join(high['reference'])}: take another subvolume as reference, with "
+        "one particle in its middle, or train on such particles",
         {
             "by_reference": metadata.table(levels),
             "highest_background": None if worst is None else float(worst["background"]),
@@ -256,15 +257,15 @@ def counts_are_plausible(subject: Subject) -> Verdict:
         return Verdict(
             False,
             "there is no pick",
-            "If there are particles, lower lowest_similarity in the launchpad of located_picks, and look at the "
-            "histogram of similarity_map: a tail towards 1 is what finds them",
+            "If there are particles, lower lowest_similarity in the launchpad of located_picks, and look at "
+            "the histogram of similarity_map: a tail towards 1 is what finds them",
             numbers,
         )
     return Verdict(
         share <= 1,
         f"{len(picks):,} picks would take {share:.1%} of the room in which balls of their size can lie",
-        "They cannot all be particles: raise lowest_similarity in the launchpad of located_picks, or correct the "
-        "box sizes",
+        "They cannot all be particles: raise lowest_similarity in the launchpad of located_picks, or correct "
+        "the box sizes",
         numbers,
     )
 
@@ -282,8 +283,8 @@ def f1_is_not_worse(subject: Subject) -> Verdict:
     return Verdict(
         not low,
         f"mean best-case F1 {now:.3f}" + (f", against {against}" if against else ", the first"),
-        "See what has changed (model, references, settings, ground truth: the inputs of this and of the earlier "
-        "report); do not promote the model before that is understood",
+        "See what has changed (model, references, settings, ground truth: the inputs of this and of the "
+        "earlier report); do not promote the model before that is understood",
         {
             "mean_best_case_f1": now,
             **{f"f1_{name.replace(' ', '_')}": value for name, value in compared.items()},

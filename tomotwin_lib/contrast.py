@@ -1,7 +1,7 @@
 """Whether particles are darker or brighter than what surrounds them, told by the voxels alone.
 
-Particles are few and compact: in a tomogram that is band-passed to about their size, they make one tail of the
-density's distribution longer than the other. Its skewness is negative where they are dark. Noise, and the
+Particles are few and compact: in a tomogram that is band-passed to about their size, they make one tail of
+the density's distribution longer than the other. Its skewness is negative where they are dark. Noise, and the
 slow change of density across ice, have no such sign.
 """
 
@@ -57,8 +57,8 @@ class Contrast:
 def contrast_of(data: npt.NDArray[Any]) -> Contrast:
     """Measure a tomogram (z, y, x), any number type; at most 125 blocks of 48³ voxels of it are read.
 
-    The blocks are spread evenly. Their median is taken, so that a few with gold beads or an edge of the ice do not
-    decide; those without contrast are left out.
+    The blocks are spread evenly. Their median is taken, so that a few with gold beads or an edge of the ice
+    do not decide; those without contrast are left out.
     """
     values = [value for block in _blocks(data) if (value := _skewness(block)) is not None]
     if not values:

@@ -32,8 +32,9 @@ def filled_share(
 
     Returns
     -------
-    The balls' volume over 0.74 of the room that they have, which balls fill at most: above 1 they cannot all be
-    there. A ball whose centre is inside may stick out, so that its room is the tomogram and half a box around it.
+    The balls' volume over 0.74 of the room that they have, which balls fill at most: above 1 they cannot all
+    be there. A ball whose centre is inside may stick out, so that its room is the tomogram and half a box
+    around it.
 
     Raises
     ------
@@ -56,14 +57,14 @@ def background(
 
     Parameters
     ----------
-    quantile : nearly all positions of a tomogram hold no particle in their centre, so that this quantile of the
-        similarity tells how far background comes up to a reference.
+    quantile : nearly all positions of a tomogram hold no particle in their centre, so that this quantile of
+        the similarity tells how far background comes up to a reference.
     most : positions that are drawn, without replacement.
 
     Returns
     -------
-    One row a reference: ``reference``, ``median``, ``background`` (the quantile) and ``highest`` of the sample;
-    not a number where no value is finite.
+    One row a reference: ``reference``, ``median``, ``background`` (the quantile) and ``highest`` of the
+    sample; not a number where no value is finite.
     """
     values = np.asarray(similarity.values[sampled_rows(len(similarity.values), most, seed)], dtype=np.float64)
     values = np.where(np.isfinite(values), values, np.nan)
@@ -84,8 +85,8 @@ def most_alike(similarities: npt.NDArray[np.floating], names: Sequence[str]) -> 
     Parameters
     ----------
     similarities : (reference, reference).
-    names : of the references; those with one label (``a_1bxn_0``, ``a_1bxn_1``) are of one particle and may be
-        alike.
+    names : of the references; those with one label (``a_1bxn_0``, ``a_1bxn_1``) are of one particle and may
+        be alike.
 
     Returns
     -------

@@ -54,7 +54,7 @@ def test_every_check_of_a_finished_partition_has_been_evaluated(finished: Platfo
             assert text.endswith(".")
             if name in {check.name for check in of_asset if check.blocking}:
                 assert status == "SUCCEEDED", (asset, name, text)
-    # What is wrong with the tiny platform is told: a slab thinner than a window, a network that learnt nothing.
+    # What is wrong with the tiny platform is told: it is thin, and its network learnt nothing.
     assert latest(finished, "tomogram", "one")["large_enough"][0] == "FAILED"
     assert latest(finished, "reference_embeddings", "net")["references_differ"][0] == "FAILED"
     assert latest(finished, "similarity_map", "net|one")["references_stand_out"][0] == "FAILED"

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from tomotwin_assets import metadata
+from tomotwin_assets import metadata, provenance
 from tomotwin_assets.assets.sources import REFERENCES, TOMOGRAMS
 from tomotwin_assets.checks import report_failure
 from tomotwin_assets.configs import EmbeddingConfig, recorded
@@ -32,7 +32,7 @@ from tomotwin_lib.networks.checkpoint import load_network
 from tomotwin_lib.products import ReferenceEmbedding
 
 
-@dg.asset(partitions_def=tomograms, deps=[TOMOGRAMS], kinds={"mrc"})
+@dg.asset(partitions_def=tomograms, deps=[TOMOGRAMS], kinds={"mrc"}, code_version="1")
 def tomogram(context: dg.AssetExecutionContext, data_folder: DataFolder) -> dg.MaterializeResult[Volume]:
     """A tomogram whose header and voxels have been checked; the product is a record that points at it."""
     started = time.perf_counter()
@@ -52,15 +52,19 @@ def tomogram(context: dg.AssetExecutionContext, data_folder: DataFolder) -> dg.M
             "standard_deviation": statistics.deviation,
             "tomogram_path": dg.MetadataValue.path(volume.path),
             "tomogram_in_mb": round(volume.path.stat().st_size / 1e6, 3),
-            "slices": metadata.picture(slices),
+            **metadata.pictures(data_folder, ("tomogram", context.partition_key), slices=slices),
+            **provenance.about(context, started),
         },
         data_version=dg.DataVersion(sha256_of_file(volume.path)),
     )
 
 
-@dg.asset(deps=[REFERENCES], kinds={"mrc"})
-def reference_volumes(data_folder: DataFolder) -> dg.MaterializeResult[ReferenceVolumes]:
+@dg.asset(deps=[REFERENCES], kinds={"mrc"}, code_version="1")
+def reference_volumes(
+    context: dg.AssetExecutionContext, data_folder: DataFolder
+) -> dg.MaterializeResult[ReferenceVolumes]:
     """The references and the box sizes of their particles, checked."""
+    started = time.perf_counter()
     paths = find_volumes([data_folder.references])
     # Every network here looks through a window of that size: better said now than after a training.
     volumes = [(path.stem, read_subvolume(path, EmbeddingNetwork.window_size)) for path in paths]
@@ -79,22 +83,26 @@ def reference_volumes(data_folder: DataFolder) -> dg.MaterializeResult[Reference
                 )
             ),
             "box_sizes_in_voxels": metadata.box_sizes(references.box_sizes),
-            "gallery": metadata.picture(subvolume_gallery(volumes)),
+            **metadata.pictures(data_folder, ("reference_volumes",), gallery=subvolume_gallery(volumes)),
+            **provenance.about(context, started),
             "folder": dg.MetadataValue.path(data_folder.references),
         },
         data_version=_version(references),
     )
 
 
-@dg.asset(partitions_def=models, kinds={"pytorch"}, pool="gpu")
+@dg.asset(partitions_def=models, kinds={"pytorch"}, pool="gpu", code_version="1")
 def reference_embeddings(
-    trained_model: Path, reference_volumes: ReferenceVolumes, device: ComputeDevice
+    context: dg.AssetExecutionContext,
+    trained_model: Path,
+    reference_volumes: ReferenceVolumes,
+    device: ComputeDevice,
 ) -> dg.MaterializeResult[ReferenceEmbedding]:
     """The references as vectors, one a reference."""
     started = time.perf_counter()
     loaded = load_network(trained_model, device.name)
     embedding = embed_subvolumes(loaded, reference_volumes.paths, progress=show_bars())
-    seconds = time.perf_counter() - started
+    made = provenance.about(context, started, device.name)
     alike = distance_named(loaded.distance).similarity(embedding.vectors, embedding.vectors)
     names = [path.stem for path in reference_volumes.paths]
     between = pd.DataFrame(alike, columns=names)
@@ -106,14 +114,14 @@ def reference_embeddings(
             "dagster/row_count": len(names),
             "channels": int(embedding.vectors.shape[1]),
             "similarity_of_references": metadata.table(between),
-            "seconds": round(seconds, 2),
-            "device": device.name,
             "model_md5": loaded.md5,
+            **made,
         },
+        data_version=provenance.data_version(context),
     )
 
 
-@dg.asset(partitions_def=pairs, kinds={"pytorch"}, pool="gpu")
+@dg.asset(partitions_def=pairs, kinds={"pytorch"}, pool="gpu", code_version="1")
 def tomogram_embeddings(
     context: dg.AssetExecutionContext,
     config: EmbeddingConfig,
@@ -129,8 +137,8 @@ def tomogram_embeddings(
         "padding": config.padding,
         "batch_size": config.batch_size,
     }
+    version = provenance.data_version(context, config)
     about: dict[str, Any] = {
-        "device": device.name,
         "model_md5": loaded.md5,
         "settings": dg.MetadataValue.json(recorded(config)),
     }
@@ -145,8 +153,10 @@ def tomogram_embeddings(
                 "similarity_map makes them on the way",
                 "dagster/row_count": 0,
                 "grid_zyx": str(grid.shape),
+                **provenance.about(context, device=device.name),
                 **about,
             },
+            data_version=version,
         )
     started = time.perf_counter()
     estimates: list[Estimate] = []
@@ -176,12 +186,13 @@ def tomogram_embeddings(
             "dagster/row_count": positions,
             "channels": channels,
             "grid_zyx": str(embedding.grid.shape),
-            "seconds": round(seconds, 2),
+            **provenance.about(context, started, device.name),
             **metadata.estimated(estimates[0]),
             "positions_per_second": round(positions / seconds, 1),
             "method": str(embedding.attributes.get("embedding_method", "")),
             **about,
         },
+        data_version=version,
     )
 
 

@@ -27,7 +27,7 @@ COLUMNS = [
 ]
 
 
-@dg.asset(partitions_def=pairs, deps=[GROUND_TRUTH], kinds={"json"})
+@dg.asset(partitions_def=pairs, deps=[GROUND_TRUTH], kinds={"json"}, code_version="1")
 def evaluation_report(
     context: dg.AssetExecutionContext,
     config: EvaluationConfig,
@@ -97,7 +97,7 @@ def evaluation_report(
     )
 
 
-@dg.asset(deps=[evaluation_report], kinds={"csv"})
+@dg.asset(deps=[evaluation_report], kinds={"csv"}, code_version="1")
 def leaderboard(data_folder: DataFolder) -> dg.MaterializeResult[pd.DataFrame]:
     """All models on all tomograms with ground truth, best first, from the reports that exist."""
     reports = [read_report(path) for path in data_folder.evaluation_reports()]
