@@ -11,7 +11,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster_shared.error import SerializableErrorInfo
 from rich.markup import escape
 
-from tomotwin_assets import progress
+from tomotwin_assets import checks, progress
 from tomotwin_assets.configs import CONFIGS, PromotionConfig, recorded, resolve
 from tomotwin_assets.currency import Currency
 from tomotwin_assets.definitions import defs
@@ -96,6 +96,9 @@ class Runner:
                 progress.line("[yellow]–[/]", asset, progress.partition_text(key), reason)
             elif self.force or parents & set(todo) or self.currency.why_not(asset, key) is not None:
                 todo.append(asset)
+            elif (problem := checks.blocking_failure(self.currency.instance, asset, key)) is not None:
+                self.failed.add((asset, key))
+                progress.line("[red]✗[/]", asset, progress.partition_text(key), f"[red]{escape(problem)}[/]")
             else:
                 progress.line("[dim]·[/]", asset, progress.partition_text(key), "[dim]up to date[/]")
         if todo:
@@ -120,7 +123,8 @@ class Runner:
             asset_selection=[dg.AssetKey(asset) for asset in assets],
         )
         finished = {event.step_key for event in result.all_events if event.is_step_success}
-        self.made += len(finished)
+        self.made += len(finished & set(assets))
+        stopped = {event.step_key for event in result.all_events if event.is_step_failure}
         for event in result.all_events:
             if event.is_step_failure and event.step_key is not None:
                 error = event.step_failure_data.error
@@ -131,9 +135,9 @@ class Runner:
                     "[red]✗[/]", event.step_key, progress.partition_text(key), f"[red]{escape(reason)}[/]"
                 )
         for asset in assets:
-            if asset not in finished:
+            if asset not in finished or f"{asset}{checks.STEP_SUFFIX}" in stopped:
                 self.failed.add((asset, key))
-        if not result.success and finished == set(assets):  # failed outside the steps
+        if not result.success and not stopped:  # failed outside the steps
             failure = next(event for event in result.all_events if event.is_job_failure)
             progress.console.print(f"[red]{escape(failure.message or 'the run failed')}[/]")
             self.failed.add((assets[0], key))
