@@ -29,7 +29,7 @@ defs = dg.Definitions(
     # What holds for all of them is said once.
     assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=OWNERS), _assets),
     jobs=[*jobs.asset_jobs, jobs.register_data_folder],
-    sensors=[sensors.new_data],
+    sensors=[sensors.new_data, sensors.work],
     resources={
         "data_folder": _data_folder,
         "device": ComputeDevice(),

@@ -12,10 +12,10 @@ from dagster_shared.error import SerializableErrorInfo
 from rich.markup import escape
 
 from tomotwin_assets import progress
-from tomotwin_assets.configs import CONFIGS, recorded, resolve
 from tomotwin_assets.currency import Currency
 from tomotwin_assets.definitions import defs
 from tomotwin_assets.instance import SHELL_TAG
+from tomotwin_assets.launching import op_config
 from tomotwin_assets.partitions import pair_key
 from tomotwin_assets.stages import CHECK, COMPARE, PICK, PREPARE, STAGES, TRAIN, Stage
 from tomotwin_lib.errors import InputError
@@ -113,12 +113,7 @@ class Runner:
             self.failed.add((assets[0], key))
 
     def _run_config(self, assets: list[str]) -> dict[str, Any]:
-        ops = {
-            asset: {"config": recorded(resolve(asset, self.currency.settings))}
-            for asset in assets
-            if asset in CONFIGS
-        }
-        return {"ops": ops, "loggers": {progress.NAME: {}}}
+        return {"ops": op_config(assets, self.currency.settings), "loggers": {progress.NAME: {}}}
 
 
 def chain(error: SerializableErrorInfo | None) -> list[SerializableErrorInfo]:
