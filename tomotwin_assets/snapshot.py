@@ -180,7 +180,7 @@ def _made(graph: Graph, instance: dg.DagsterInstance) -> dict[str, dict[str | No
             numbers = storage.get_latest_storage_id_by_partition(
                 dg.AssetKey(asset), dg.DagsterEventType.ASSET_MATERIALIZATION
             )
-            made[asset] = {**numbers}
+            made[asset] = dict(numbers.items())
     for record in instance.get_asset_records([dg.AssetKey(a) for a, d in graph.dimensions.items() if not d]):
         entry = record.asset_entry
         if (number := entry.last_materialization_storage_id) is not None:
@@ -197,7 +197,7 @@ def _attempts(graph: Graph, instance: dg.DagsterInstance) -> dict[str, dict[str 
             starts = storage.get_latest_asset_partition_materialization_attempts_without_materializations(
                 dg.AssetKey(asset)
             )
-            found[asset] = {**starts}
+            found[asset] = dict(starts.items())
     without = [dg.AssetKey(asset) for asset, dimensions in graph.dimensions.items() if not dimensions]
     for record in instance.get_asset_records(without):
         entry = record.asset_entry

@@ -56,7 +56,7 @@ def test_everything_is_made_and_then_nothing_is_asked_for(sensing: Sensing) -> N
     assert folder.product("leaderboard").is_file()
     # Imported networks need no subvolumes, and there are none.
     assert not folder.product("training_data").exists()
-    assert len(runs) == len({key for key in sensing.keys})
+    assert len(runs) == len(sensing.keys)
 
 
 def test_a_restarted_sensor_asks_for_nothing(sensing: Sensing) -> None:

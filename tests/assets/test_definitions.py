@@ -89,7 +89,9 @@ def test_jobs_and_sensors() -> None:
         "compare_models",
         "register_data_folder",
     }
-    assert [sensor.name for sensor in defs.sensors or ()] == ["new_data"]
+    sensors = {sensor.name: sensor for sensor in defs.sensors or ()}
+    assert sorted(sensors) == ["new_data", "work"]
+    assert all(sensor.default_status is dg.DefaultSensorStatus.RUNNING for sensor in sensors.values())
 
 
 def test_every_asset_says_what_it_is_and_whose() -> None:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tomotwin_assets.configs import CONFIGS, EvaluationConfig, TrainingConfig, resolve, settings_of
+from tomotwin_assets.configs import (
+    CONFIGS,
+    SECTION_CONFIGS,
+    EvaluationConfig,
+    TrainingConfig,
+    resolve,
+    resolve_section,
+    settings_of,
+)
 from tomotwin_assets.settings import DATA_VARIABLE, DEVICE_VARIABLE, SECTIONS, Settings, read_settings
 from tomotwin_lib.errors import InputError
 
@@ -89,10 +97,13 @@ def test_the_readme_shows_every_setting(tmp_path: Path) -> None:
     for asset, (section, config) in CONFIGS.items():
         assert shown[section].split(", ") == list(config.model_fields)
         resolve(asset, read_settings())
+    for section, config in SECTION_CONFIGS.items():
+        assert shown[section].split(", ") == list(config.model_fields)
+        resolve_section(section, config, read_settings())
 
 
-def test_every_section_belongs_to_one_asset() -> None:
-    assert sorted(section for section, _ in CONFIGS.values()) == sorted(SECTIONS)
+def test_every_section_belongs_to_one_asset_or_to_none() -> None:
+    assert sorted([*(section for section, _ in CONFIGS.values()), *SECTION_CONFIGS]) == sorted(SECTIONS)
 
 
 def test_the_launchpad_starts_from_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
