@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -13,8 +12,6 @@ from tiny_platform import TRUTH, Platform, make_platform
 
 from tomotwin_assets.sensors import work
 from tomotwin_assets.stages import COMPARE
-
-PAIRS = {"one": "net|one", "two": "net|two"}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +39,7 @@ def promote(platform: Platform, model: str) -> None:
 
 
 def asked(runs: list[tuple[str, str, str]]) -> set[str]:
-    """The jobs and their partitions; those in one run are told one by one."""
+    """The jobs and their partitions."""
     return {f"{job} {partitions}".strip() for job, partitions, _ in runs}
 
 
@@ -67,62 +64,56 @@ def test_a_restarted_sensor_asks_for_nothing(sensing: Sensing) -> None:
     assert sensing.requests() == []
 
 
-def test_a_new_tomogram_is_checked_and_picked_with_the_model_in_production(sensing: Sensing) -> None:
+def test_what_a_new_tomogram_and_a_new_model_start(sensing: Sensing) -> None:
     sensing.platform.add_tomogram("three", seed=3)
-    settle(sensing.platform.data)
-    runs = sensing.until_idle()
-    assert {"check_tomogram three", "pick_tomogram net|three"} <= asked(runs)
-    assert all("one" not in partitions and "two" not in partitions for _, partitions, _ in runs)
-    assert all(why == "new tomogram" for job, _, why in runs if job != "production_picks")
-    assert sensing.platform.folder.product("located_picks", "net", "three").is_file()
-
-
-def test_a_new_model_is_evaluated_on_the_benchmark_only(sensing: Sensing) -> None:
     sensing.platform.add_checkpoint("other", seed=1)
     settle(sensing.platform.data)
     runs = sensing.until_idle()
-    assert asked(runs) >= {"train_model other", "pick_tomogram other|one", "compare_models"}
-    assert not any(partitions in ("other|two", "other|three") for _, partitions, _ in runs)
+    # The tomogram is picked with the model in production, the model is tried on the benchmark, and only that.
+    assert asked(runs) >= {
+        "check_tomogram three",
+        "train_model other",
+        "pick_tomogram net|three",
+        "pick_tomogram other|one",
+        "compare_models",
+    }
+    assert not {"two", "net|one", "net|two", "other|two", "other|three"} & {run[1] for run in runs}
+    reasons = dict(zip([f"{job} {key}" for job, key, _ in runs], [why for _, _, why in runs], strict=True))
+    assert reasons["pick_tomogram net|three"] == "new tomogram"
+    assert reasons["train_model other"] == "new model"
+    assert sensing.platform.folder.product("located_picks", "net", "three").is_file()
 
 
-def test_a_changed_tomogram_is_done_again_and_no_other(sensing: Sensing) -> None:
-    picks = sensing.platform.folder.product("located_picks", "net", "two")
-    before = picks.read_bytes()
+def test_a_changed_tomogram_and_a_lost_file_are_made_again_and_no_other(sensing: Sensing) -> None:
+    folder = sensing.platform.folder
+    before = folder.product("located_picks", "net", "two").read_bytes()
     sensing.platform.add_tomogram("two", seed=22)
+    folder.product("picked_coordinates", "net", "three").joinpath("1abc.coords").unlink()
+    folder.product("located_picks", "net", "three").unlink()
     settle(sensing.platform.data)
     runs = sensing.until_idle()
-    assert {"check_tomogram two", "pick_tomogram net|two"} <= asked(runs)
     assert ("check_tomogram", "two", "changed tomogram") in runs
-    assert all(partitions.endswith("two") for _, partitions, _ in runs)
-    assert picks.read_bytes() != before
-
-
-def test_a_lost_product_is_made_again(sensing: Sensing) -> None:
-    sensing.platform.folder.product("located_picks", "net", "two").unlink()
-    (first, *_) = sensing.until_idle()
-    assert first == ("pick_tomogram", "net|two", "the file of located_picks is gone")
-    assert sensing.platform.folder.product("located_picks", "net", "two").is_file()
-
-
-def test_new_ground_truth_makes_a_tomogram_a_benchmark(sensing: Sensing) -> None:
-    (sensing.platform.data / "ground_truth" / "two.txt").write_text(TRUTH, encoding="utf-8")
-    settle(sensing.platform.data)
-    runs = sensing.until_idle()
-    assert {"pick_tomogram net|two", "pick_tomogram other|two", "compare_models"} <= asked(runs)
+    assert ("pick_tomogram", "net|three", "the file of located_picks is gone") in runs
+    assert "pick_tomogram net|two" in asked(runs)
+    assert not any("one" in partitions or "other" in partitions for _, partitions, _ in runs)
+    assert folder.product("located_picks", "net", "two").read_bytes() != before
+    assert folder.product("picked_coordinates", "net", "three").joinpath("1abc.coords").is_file()
 
 
 def test_a_broken_tomogram_fails_once_and_hinders_nothing(sensing: Sensing) -> None:
     whole = sensing.platform.add_tomogram("broken", seed=4).read_bytes()
     path = sensing.platform.data / "tomograms" / "broken.mrc"
     path.write_bytes(whole[:-100])
-    sensing.platform.add_tomogram("late", seed=5)
+    # Meanwhile another one becomes a benchmark.
+    (sensing.platform.data / "ground_truth" / "two.txt").write_text(TRUTH, encoding="utf-8")
     settle(sensing.platform.data)
     runs = sensing.until_idle()
-    assert "pick_tomogram net|late" in asked(runs)
-    assert not any(job == "pick_tomogram" and "broken" in partitions for job, partitions, _ in runs)
-    failed = sensing.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
-    assert [run.tags.get("dagster/partition") for run in failed][:1] == ["broken"]
-    # Not again, by a restarted sensor neither, until the file changes.
+    assert {"pick_tomogram net|two", "pick_tomogram other|two", "compare_models"} <= asked(runs)
+    assert [partitions for _, partitions, _ in runs].count("broken") == 1
+    assert not any("|broken" in partitions for _, partitions, _ in runs)
+    (failed,) = sensing.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+    assert failed.tags["dagster/partition"] == "broken"
+    # Not again, not even by a restarted sensor, until the file changes.
     sensing.cursor = None
     sensing.keys.clear()
     assert sensing.until_idle() == []
@@ -170,7 +161,7 @@ def test_nothing_is_asked_for_where_it_is_switched_off_or_the_settings_are_wrong
     assert [request.job_name for request in sensing.requests()] == ["compare_models"]
 
 
-def test_nothing_is_asked_for_while_the_shell_is_at_work(sensing: Sensing, tmp_path: Path) -> None:
+def test_nothing_is_asked_for_while_the_shell_is_at_work(sensing: Sensing) -> None:
     @dg.job
     def nothing() -> None:
         pass
