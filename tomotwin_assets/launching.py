@@ -15,9 +15,10 @@ from dagster._core.storage.tags import (
 )
 
 from tomotwin_assets.configs import CONFIGS, recorded, resolve
+from tomotwin_assets.graph import Graph
 from tomotwin_assets.plan import Task
 from tomotwin_assets.settings import Settings
-from tomotwin_assets.snapshot import WHY_TAG, Graph
+from tomotwin_assets.snapshot import WHY_TAG
 
 
 @dataclass(frozen=True)

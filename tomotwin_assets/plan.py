@@ -8,45 +8,19 @@ made from is newer; settings are not looked at, so that changing a default does 
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
 
 from tomotwin_assets.assets.sources import GROUND_TRUTH, MODELS, REFERENCES, SUBVOLUMES, TOMOGRAMS
-from tomotwin_assets.partitions import MODEL, TOMOGRAM, pair_key
-from tomotwin_assets.snapshot import PRODUCTION_MODEL, Attempt, Snapshot
+from tomotwin_assets.freshness import NEVER, Place, Products
+from tomotwin_assets.partitions import MODEL, TOMOGRAM
+from tomotwin_assets.snapshot import Snapshot
 from tomotwin_assets.stages import CHECK, COMPARE, PICK, PREPARE, STAGES, TRAIN, Stage
 
 SOURCES = (SUBVOLUMES, REFERENCES, MODELS, TOMOGRAMS, GROUND_TRUTH)
 # Runs that people start have priority 0 and come first.
 _PREPARE, _NEW, _COMPARE, _PRODUCTION, _BENCHMARK = -1, -2, -3, -4, -5
-_NEVER = "not made yet"
-_CHANGED = {
-    TOMOGRAMS: "changed tomogram",
-    MODELS: "changed model",
-    REFERENCES: "changed references",
-    SUBVOLUMES: "changed subvolumes",
-    GROUND_TRUTH: "changed ground truth",
-    PRODUCTION_MODEL: "another model was promoted",
-}
-_IMPORTED = frozenset({MODELS})
-_NOTHING: Mapping[str | None, int] = {}
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A model and a tomogram, as far as they matter: what products' keys are told from."""
-
-    model: str | None = None
-    tomogram: str | None = None
-
-    @cached_property
-    def pair(self) -> str | None:
-        """The partition of the two; ``None`` where one of them is missing."""
-        return None if self.model is None or self.tomogram is None else pair_key(self.model, self.tomogram)
 
 
 @dataclass(frozen=True)
@@ -74,7 +48,7 @@ class Task:
     @property
     def key(self) -> str | None:
         """The partition as Dagster names it."""
-        return _Place(self.model, self.tomogram).pair or self.model or self.tomogram
+        return Place(self.model, self.tomogram).pair or self.model or self.tomogram
 
 
 @dataclass(frozen=True)
@@ -94,7 +68,7 @@ class Plan:
 
 def plan(snapshot: Snapshot) -> Plan:
     """Everything that is wanted, not there, not in progress, and whose inputs are ready."""
-    planner = _Planner(snapshot)
+    planner = _Planner(snapshot, Products(snapshot))
     planner.run()
     # Sorting keeps the order of what is equally urgent: that of Dagster's partitions.
     return Plan(
@@ -122,30 +96,28 @@ class _Planner:
     """
 
     snapshot: Snapshot
+    products: Products
     tasks: list[Task] = field(default_factory=list)
     outcomes: Counter[_Outcome] = field(default_factory=Counter)
     unready: set[tuple[str, str | None]] = field(default_factory=set)
-    newest: dict[str, int] = field(default_factory=dict)
 
     def run(self) -> None:
         now = self.snapshot
         trains = any(model in now.to_train for model in now.models)
-        self._consider(
-            PREPARE, _Place(), _PREPARE, "new data", leave_out=() if trains else ("training_data",)
-        )
+        self._consider(PREPARE, Place(), _PREPARE, "new data", leave_out=() if trains else ("training_data",))
         for tomogram in now.tomograms:
-            self._consider(CHECK, _Place(None, tomogram), _NEW, "new tomogram")
+            self._consider(CHECK, Place(None, tomogram), _NEW, "new tomogram")
         for model in now.models:
-            self._consider(TRAIN, _Place(model), _NEW, "new model")
+            self._consider(TRAIN, Place(model), _NEW, "new model")
         self._one_training()
         evaluating = self._pick()
         # Once all reports that can be made are there, and not after each of them.
         if not evaluating and now.made.get("trained_model"):
-            self._consider(COMPARE, _Place(), _COMPARE, "new results")
+            self._consider(COMPARE, Place(), _COMPARE, "new results")
         if now.production is not None:
             for stage in (stage for stage in STAGES if "production_picks" in stage.assets):
                 for tomogram in now.tomograms:
-                    self._consider(stage, _Place(now.production, tomogram), _PRODUCTION, "new picks")
+                    self._consider(stage, Place(now.production, tomogram), _PRODUCTION, "new picks")
 
     def _one_training(self) -> None:
         """Trainings take hours: one at a time, so that they do not fill the queue."""
@@ -168,17 +140,17 @@ class _Planner:
         evaluating = False
         if now.production is not None:
             for tomogram in now.tomograms:
-                place = _Place(now.production, tomogram)
+                place = Place(now.production, tomogram)
                 outcome = self._consider(PICK, place, _PRODUCTION, "new tomogram")
                 evaluating |= tomogram in now.benchmark and outcome in going_on
         for model in (model for model in now.models if model != now.production):
             for tomogram in (tomogram for tomogram in now.tomograms if tomogram in now.benchmark):
-                outcome = self._consider(PICK, _Place(model, tomogram), _BENCHMARK, "not evaluated yet")
+                outcome = self._consider(PICK, Place(model, tomogram), _BENCHMARK, "not evaluated yet")
                 evaluating |= outcome in going_on
         return evaluating
 
     def _consider(
-        self, stage: Stage, place: _Place, priority: int, new: str, leave_out: tuple[str, ...] = ()
+        self, stage: Stage, place: Place, priority: int, new: str, leave_out: tuple[str, ...] = ()
     ) -> _Outcome:
         """Ask for one partition of a stage if there is something to be made of it that can be made."""
         outcome = self._outcome(stage, place, priority, new, leave_out)
@@ -186,7 +158,7 @@ class _Planner:
         return outcome
 
     def _outcome(
-        self, stage: Stage, place: _Place, priority: int, new: str, leave_out: tuple[str, ...]
+        self, stage: Stage, place: Place, priority: int, new: str, leave_out: tuple[str, ...]
     ) -> _Outcome:
         todo: list[str] = []
         reason = ""
@@ -194,15 +166,15 @@ class _Planner:
         for asset in stage.assets:
             if asset in leave_out:
                 continue
-            attempt = self._attempt(asset, place)
+            attempt = self.products.attempt(asset, place)
             running |= attempt is not None and attempt.running
-            needs = self._needs(asset, place)
-            why = f"made with {todo[0]}" if needs & set(todo) else self._why_not(asset, place)
+            needs = self.products.needs(asset, place)
+            why = f"made with {todo[0]}" if needs & set(todo) else self.products.why_not(asset, place)
             if why is None:
                 continue
-            self.unready.add((asset, self._key(asset, place)))
+            self.unready.add((asset, self.products.key(asset, place)))
             if all(parent in todo or self._ready(parent, asset, place) for parent in needs):
-                reason = reason or (new if why == _NEVER else why)
+                reason = reason or (new if why == NEVER else why)
                 todo.append(asset)
             else:
                 waits = True
@@ -211,7 +183,7 @@ class _Planner:
         if running:
             return _Outcome.RUNNING
         alone = False
-        failed = self._failure(stage, todo, place)
+        failed = self.products.failure(stage, todo, place)
         if failed is not None:
             if failed.alone or failed.cancelled:
                 return _Outcome.LEFT
@@ -225,95 +197,19 @@ class _Planner:
                 tuple(todo),
                 reason,
                 priority,
-                self._state(todo, place),
+                self.products.state(todo, place),
                 alone,
             )
         )
         return _Outcome.ASKED
 
-    def _why_not(self, asset: str, place: _Place) -> str | None:
-        """Why a product has to be made (again), in a few words; ``None`` if it is current."""
-        made = self._made(asset, place)
-        if made is None:
-            return _NEVER
-        if self._file(asset, place) not in self.snapshot.there.get(asset, ()):
-            return f"the file of {asset} is gone"
-        for parent in sorted(self._needs(asset, place)):
-            if (self._number(parent, asset, place) or 0) > made:
-                return _CHANGED.get(parent, f"{parent} is newer")
-        return None
-
-    def _ready(self, parent: str, asset: str, place: _Place) -> bool:
+    def _ready(self, parent: str, asset: str, place: Place) -> bool:
         """Whether a product can be made from a parent as it is."""
-        if self._gathers(asset, parent):
+        if self.products.gathers(asset, parent):
             return True  # it takes what there is
-        key = self._key(parent, place)
+        key = self.products.key(parent, place)
         if parent in SOURCES:
-            return parent not in self.snapshot.expected or self._made(parent, place) is not None
+            return parent not in self.snapshot.expected or self.products.made(parent, place) is not None
         if (parent, key) in self.unready or (parent, key) in self.snapshot.blocked:
             return False
-        return self._made(parent, place) is not None
-
-    def _failure(self, stage: Stage, todo: Iterable[str], place: _Place) -> Attempt | None:
-        """The latest attempt at what is to be made, unless something from outside the stage is newer."""
-        attempts = [attempt for asset in todo if (attempt := self._attempt(asset, place)) is not None]
-        if not attempts:
-            return None
-        latest = max(attempts, key=lambda attempt: attempt.number)
-        inputs = [
-            self._number(parent, asset, place) or 0
-            for asset in todo
-            for parent in self._needs(asset, place)
-            if parent not in stage.assets
-        ]
-        return latest if max(inputs, default=0) <= latest.number else None
-
-    def _state(self, todo: Iterable[str], place: _Place) -> str:
-        """A hash of the events that the products, and what they are made from, were last made in."""
-        digest = hashlib.sha256()
-        for asset in todo:
-            digest.update(f"{asset} {self._made(asset, place)}".encode())
-            for parent in sorted(self._needs(asset, place)):
-                digest.update(f" {parent} {self._number(parent, asset, place)}".encode())
-        return digest.hexdigest()[:16]
-
-    def _needs(self, asset: str, place: _Place) -> frozenset[str]:
-        """What a product is made from; subvolumes have no part in an imported network."""
-        imported = asset == "trained_model" and place.model not in self.snapshot.to_train
-        return _IMPORTED if imported else self.snapshot.graph.parents[asset]
-
-    def _number(self, parent: str, asset: str, place: _Place) -> int | None:
-        """The event of a parent that counts for a product; of many partitions, the newest that are wanted."""
-        if parent == PRODUCTION_MODEL:
-            return self.snapshot.promoted
-        return self._newest(parent) if self._gathers(asset, parent) else self._made(parent, place)
-
-    def _gathers(self, asset: str, parent: str) -> bool:
-        dimensions = self.snapshot.graph.dimensions
-        return bool(dimensions[parent]) and not dimensions[asset]
-
-    def _newest(self, asset: str) -> int:
-        if asset not in self.newest:
-            now = self.snapshot
-            dimensions = now.graph.dimensions[asset]
-            models = [*now.models, now.production] if MODEL in dimensions else [None]
-            tomograms = [t for t in now.tomograms if t in now.benchmark] if TOMOGRAM in dimensions else [None]
-            numbers = (self._made(asset, _Place(model, one)) or 0 for model in models for one in tomograms)
-            self.newest[asset] = max(numbers, default=0)
-        return self.newest[asset]
-
-    def _made(self, asset: str, place: _Place) -> int | None:
-        return self.snapshot.made.get(asset, _NOTHING).get(self._key(asset, place))
-
-    def _attempt(self, asset: str, place: _Place) -> Attempt | None:
-        return self.snapshot.attempts.get(asset, {}).get(self._key(asset, place))
-
-    def _key(self, asset: str, place: _Place) -> str | None:
-        dimensions = self.snapshot.graph.dimensions[asset]
-        if len(dimensions) == 2:
-            return place.pair
-        return (place.model if dimensions[0] == MODEL else place.tomogram) if dimensions else None
-
-    def _file(self, asset: str, place: _Place) -> tuple[str | None, ...]:
-        keys = {MODEL: place.model, TOMOGRAM: place.tomogram}
-        return tuple(keys[dimension] for dimension in self.snapshot.graph.dimensions[asset])
+        return self.products.made(parent, place) is not None

@@ -13,6 +13,7 @@ import dagster as dg
 
 from tomotwin_assets.completeness import Arrivals
 from tomotwin_assets.configs import ArrivalsConfig, resolve_section
+from tomotwin_assets.graph import Graph
 from tomotwin_assets.jobs import asset_jobs
 from tomotwin_assets.launching import launches, run_request
 from tomotwin_assets.partitions import models, tomograms
@@ -21,7 +22,7 @@ from tomotwin_assets.registration import EVENTS_A_TICK, retired, scan
 from tomotwin_assets.resources import DataFolder
 from tomotwin_assets.retirement import judge
 from tomotwin_assets.settings import read_settings
-from tomotwin_assets.snapshot import Graph, take_snapshot
+from tomotwin_assets.snapshot import take_snapshot
 from tomotwin_lib.errors import InputError
 
 SECTION = "arrivals"

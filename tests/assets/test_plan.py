@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from tomotwin_assets.definitions import defs
+from tomotwin_assets.graph import Graph
+from tomotwin_assets.history import Attempt
 from tomotwin_assets.launching import Launch, launches
 from tomotwin_assets.plan import Task, plan
-from tomotwin_assets.snapshot import Attempt, Graph, Snapshot
+from tomotwin_assets.snapshot import Snapshot
 from tomotwin_assets.stages import CHECK, COMPARE, PICK, PREPARE, STAGES, TRAIN, Stage
 
 GRAPH = Graph.of(defs.get_repository_def().asset_graph)
