@@ -40,7 +40,7 @@ defs = dg.Definitions(
     asset_checks=checks.definitions,
     jobs=[*jobs.asset_jobs, jobs.promote_model, jobs.reevaluate, jobs.register_data_folder],
     schedules=[schedules.reevaluate_models],
-    sensors=[sensors.new_data, lost_runs.lost_runs],
+    sensors=[sensors.new_data, sensors.work, lost_runs.lost_runs],
     resources={
         "data_folder": _data_folder,
         "device": ComputeDevice(),
