@@ -9,6 +9,7 @@ from typing import Any, Literal, Optional, TypeVar
 import dagster as dg
 from pydantic import Field, ValidationError
 
+from tomotwin_assets.explaining import explained, unit
 from tomotwin_assets.settings import FILE, Settings, read_settings
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.exporting import DEFAULT_FORMATS, FORMATS
@@ -23,15 +24,17 @@ CONFIGS: dict[str, tuple[str, type[dg.Config]]] = {}
 
 
 def settings_of(asset: str, section: str) -> Callable[[type[C]], type[C]]:
-    """Class decorator: the settings of ``asset``, with the defaults that ``[section]`` of the files gives."""
+    """Class decorator: the settings of ``asset``, with the defaults that ``[section]`` of the files gives.
+
+    Each description tells unit, range and default as well (:mod:`tomotwin_assets.explaining`).
+    """
 
     def apply(config: type[C]) -> type[C]:
         CONFIGS[asset] = (section, config)
         given = resolve(asset, read_settings())
         for name in type(given).model_fields:
             config.model_fields[name].default = getattr(given, name)
-        config.model_rebuild(force=True)
-        return config
+        return explained(config)
 
     return apply
 
@@ -70,13 +73,24 @@ def recorded(config: dg.Config) -> dict[str, Any]:
 class TrainingConfig(dg.Config):
     """How long to train and what to keep; how to train stands in the model's JSON file."""
 
-    epochs: int = Field(default=10, ge=1, description="Passes through the training subvolumes; 1 or more.")
+    epochs: int = Field(
+        default=10,
+        ge=1,
+        description="Passes through the training subvolumes.",
+        json_schema_extra=unit("epochs"),
+    )
     max_minutes: Optional[float] = Field(
         default=None,
         gt=0,
+        json_schema_extra=unit("minutes"),
         description="Stop after this many minutes even if epochs are left. Empty: no limit.",
     )
-    seed: int = Field(default=0, ge=0, description="Of weights, batches and augmentation.")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        description="Where chance begins: weights, batches and augmentation.",
+        json_schema_extra=unit("none"),
+    )
     keep: Literal["best_f1", "best_loss", "final"] = Field(
         default="best_loss",
         description="The network to keep: lowest validation loss, best validation F1 (coarse: it soon is 1 "
@@ -96,10 +110,14 @@ class EmbeddingConfig(dg.Config):
     stride: int = Field(
         default=2,
         ge=1,
-        description="Distance of neighbouring windows, in voxels. 2 is as dense as TomoTwin's default.",
+        json_schema_extra=unit("voxels"),
+        description="Distance of neighbouring windows. 2 is as dense as TomoTwin's default.",
     )
     batch_size: int = Field(
-        default=64, ge=1, description="Windows in a batch, for networks that are evaluated window by window."
+        default=64,
+        ge=1,
+        json_schema_extra=unit("windows"),
+        description="Windows in a batch, for networks that are evaluated window by window.",
     )
     padding: bool = Field(
         default=True,
@@ -131,15 +149,20 @@ class PickingConfig(dg.Config):
         default=0.5,
         ge=-1,
         le=1,
-        description="A pick's similarity to its reference is at least this; -1 to 1.",
+        json_schema_extra=unit("cosine similarity"),
+        description="A pick's similarity to its reference is at least this.",
     )
     tolerance: float = Field(
-        default=0.2, gt=0, description="A pick's region reaches down to its maximum minus this similarity."
+        default=0.2,
+        gt=0,
+        json_schema_extra=unit("similarity"),
+        description="A pick's region reaches down to its maximum minus this similarity.",
     )
     overlap: float = Field(
         default=0.6,
         gt=0,
         le=1,
+        json_schema_extra=unit("intersection over union"),
         description="Of two picks whose boxes' IoU exceeds this, the better one stays.",
     )
 
@@ -151,11 +174,13 @@ class CoordinatesConfig(dg.Config):
     minimum_metric: Optional[float] = Field(
         default=None,
         ge=-1,
+        json_schema_extra=unit("similarity"),
         description="Leave out picks that are not more similar than this. Empty: keep all.",
     )
     minimum_size: Optional[int] = Field(
         default=None,
         ge=0,
+        json_schema_extra=unit("positions of the map"),
         description="Leave out picks whose region has no more positions than this. Empty: keep all.",
     )
     formats: list[str] = Field(
@@ -165,11 +190,13 @@ class CoordinatesConfig(dg.Config):
     output_voxel_size_in_angstrom: Optional[float] = Field(
         default=None,
         gt=0,
+        json_schema_extra=unit("Å"),
         description="Write coordinates in voxels of this size, such as those of the tilt series. relion4 and "
         "relion5 need it. Empty: in those of the tomogram.",
     )
     tomogram_size: Optional[list[int]] = Field(
         default=None,
+        json_schema_extra=unit("voxels"),
         description="x, y, z of the tomogram in voxels of that size, for relion5. Empty: scaled and rounded.",
     )
 
@@ -179,8 +206,15 @@ class EvaluationConfig(dg.Config):
     """How picks are compared with ground truth."""
 
     fbeta: float = Field(
-        default=1.0, gt=0, description="Above 1 recall weighs more, below 1 precision; 1 is F1."
+        default=1.0,
+        gt=0,
+        json_schema_extra=unit("none"),
+        description="Above 1 recall weighs more, below 1 precision; 1 is F1.",
     )
     optimise_step: float = Field(
-        default=0.01, gt=0, le=0.5, description="Step of the similarity thresholds that the best case tries."
+        default=0.01,
+        gt=0,
+        le=0.5,
+        json_schema_extra=unit("similarity"),
+        description="Step of the similarity thresholds that the best case tries.",
     )
