@@ -42,7 +42,7 @@ def settings_of(asset: str, section: str) -> Callable[[type[C]], type[C]]:
 
 def settings_in(section: str) -> list[str]:
     """The settings of a section; one that several assets share has those of all."""
-    configs = [config for name, config in CONFIGS.values() if name == section]
+    configs = [config for name, config in [*CONFIGS.values(), *SECTION_CONFIGS.items()] if name == section]
     return list(dict.fromkeys(name for config in configs for name in config.model_fields))
 
 
