@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-.PHONY: install demo test test-all bench bench-large ui lint clean
+.PHONY: install demo test test-all test-deploy bench bench-large ui lint clean
 
 install: $(INSTALLED)
 
@@ -22,6 +22,10 @@ test: install
 
 test-all: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m ""
+
+# Needs PostgreSQL and Redis (Debian: apt-get install postgresql redis-server); what is absent is skipped.
+test-deploy: install
+	$(BIN)/python -m pytest -m deploy tests/deploy
 
 bench: install
 	$(BIN)/python -m benchmarks

@@ -73,7 +73,7 @@ def status() -> int:
         for asset, (current, possible) in overview(currency, found.models, found.tomograms).items():
             table.add_row(asset, str(current), str(possible))
         console.print(table)
-        board = currency.folder.product("leaderboard")
+        board = currency.folder.fetch(currency.folder.product("leaderboard"))
         if board.is_file():
             show_table("Leaderboard", pd.read_csv(board))
         return 0

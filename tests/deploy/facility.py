@@ -93,6 +93,12 @@ class Facility:
         log = self.folder / f"{name or unit}.log"
         return self.stack.enter_context(process(command, self.environment, log))
 
+    def start_worker(self, name: str) -> subprocess.Popen[bytes]:
+        """Start a worker of Celery that is called ``name``."""
+        command = unit_command("tomotwin-worker.service", self.environment)
+        command[command.index("--") : command.index("--")] = ["--name", name]
+        return self.stack.enter_context(process(command, self.environment, self.folder / f"{name}.log"))
+
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """Send a GraphQL query to the web server; its data."""
         request = urllib.request.Request(

@@ -157,6 +157,7 @@ def picked_coordinates(
         # Files of a reference or format that is no longer asked for would pass for results of this run.
         if old.name.endswith(endings) and old not in written:
             old.unlink()
+    data_folder.keep(folder)
     return dg.MaterializeResult(
         metadata={
             "summary": f"{len(picks):,} of {len(located_picks):,} picks in {len(written)} files",
