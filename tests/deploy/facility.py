@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
 from postgres_server import PostgresServer, free_port
 
 from tomotwin_assets.executors import BACKEND_VARIABLE, BROKER_VARIABLE, EXECUTOR_VARIABLE
 from tomotwin_assets.instance import HOME_VARIABLE
-from tomotwin_assets.settings import DATA_VARIABLE, DEVICE_VARIABLE
+from tomotwin_assets.settings import DATA_VARIABLE, DEVICE_VARIABLE, FILE, SECTIONS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEPLOY = REPOSITORY / "deploy"
@@ -68,11 +69,16 @@ def stop(started: subprocess.Popen[bytes], seconds: float = 15.0) -> None:
     started.wait()
 
 
-def wait_until(true: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait for something; AssertionError with its name if it does not come."""
+def wait_until(
+    true: Callable[[], bool],
+    what: str,
+    seconds: float = PATIENCE_SECONDS,
+    explain: Callable[[], str] = str,
+) -> None:
+    """Wait for something; AssertionError with its name, and what ``explain`` tells, if it does not come."""
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}\n{explain()}"
         time.sleep(0.5)
 
 
@@ -149,8 +155,33 @@ class Facility:
         answer = self.ask(query, parameters={"selector": selector, "runConfigData": {}})["launchRun"]
         return answer["run"]["runId"]  # type: ignore[no-any-return]
 
-    def finish(self, instance: dg.DagsterInstance, runs: int) -> list[dg.RunRecord]:
-        """Wait until so many runs have ended; all of them. AssertionError where one has not succeeded."""
+    def run_graph(self, model: str, tomograms: list[str], seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait for the sensor, then run the whole graph as one does in the UI: stage by stage, many at once.
+
+        AssertionError where a run fails, or a stage takes longer than ``seconds``.
+        """
+        with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(self.folder / "home"))) as instance:
+            wait_until(
+                lambda: (
+                    set(instance.get_dynamic_partitions("tomograms")) == set(tomograms)
+                    and instance.get_dynamic_partitions("models") == [model]
+                ),
+                "the sensor",
+                seconds,
+                self.said,
+            )
+            self.launch("prepare_data")
+            self._finish(instance, 1, seconds)
+            self.backfill("check_tomogram", tomograms)
+            self.backfill("train_model", [model])
+            self._finish(instance, 2 + len(tomograms), seconds)
+            self.backfill("pick_tomogram", [f"{model}|{tomogram}" for tomogram in tomograms])
+            self._finish(instance, 2 + 2 * len(tomograms), seconds)
+            self.launch("compare_models")
+            self._finish(instance, 3 + 2 * len(tomograms), seconds)
+
+    def _finish(self, instance: dg.DagsterInstance, runs: int, seconds: float) -> None:
+        """Wait until so many runs have ended, all well."""
 
         def ended() -> bool:
             records = instance.get_run_records()
@@ -158,8 +189,7 @@ class Facility:
             assert not failed, (failed, self.said())
             return sum(record.dagster_run.is_finished for record in records) >= runs
 
-        wait_until(ended, f"{runs} runs; {self.said()}")
-        return instance.get_run_records()
+        wait_until(ended, f"{runs} runs", seconds, self.said)
 
     def said(self) -> str:
         """The end of what each service printed."""
@@ -174,6 +204,9 @@ def facility(
     folder: Path, data: Path, postgres: PostgresServer, extra: dict[str, str] | None = None
 ) -> Iterator[Facility]:
     """The three services, up and with the graph loaded; none is left when the block ends."""
+    if "arrivals" in SECTIONS:  # here the test itself asks for all runs
+        with (data / FILE).open("a", encoding="utf-8") as settings:
+            settings.write("\n[arrivals]\nenabled = false\n")
     home = folder / "home"
     home.mkdir()
     shutil.copy(DEPLOY / "dagster.yaml", home)
@@ -195,5 +228,5 @@ def facility(
     with platform.stack:
         for unit in ("tomotwin-code.service", "tomotwin-daemon.service", "tomotwin-web.service"):
             platform.start(unit)
-        wait_until(platform.is_loaded, f"the web server; {platform.said()}")
+        wait_until(platform.is_loaded, "the web server", explain=platform.said)
         yield platform
