@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-.PHONY: install demo test test-all bench bench-large ui lint clean
+.PHONY: install demo test test-all test-deploy test-deploy-demo bench bench-large ui lint clean
 
 install: $(INSTALLED)
 
@@ -21,7 +21,15 @@ test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m ""
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not deploy"
+
+# Needs PostgreSQL and Redis (Debian: apt-get install postgresql redis-server); what is absent is skipped.
+test-deploy: install
+	$(BIN)/python -m pytest -m "deploy and not exhaustive" tests/deploy
+
+# The same with the demo, whose network is trained: half an hour.
+test-deploy-demo: install
+	$(BIN)/python -m pytest -m "deploy and exhaustive" tests/deploy
 
 bench: install
 	$(BIN)/python -m benchmarks

@@ -78,7 +78,7 @@ def trained_models(folder: DataFolder) -> dict[str, str]:
     """The models that are in the data folder and trained or imported, with the MD5 of their checkpoints."""
     folder = DataFolder(root=str(folder.path))  # settings are read once, not for every file
     names = dict.fromkeys(path.stem for path in folder.model_files())
-    paths = {name: folder.product("trained_model", name) for name in names}
+    paths = {name: folder.fetch(folder.product("trained_model", name)) for name in names}
     return {name: md5_of_file(path) for name, path in paths.items() if path.is_file()}
 
 

@@ -87,7 +87,8 @@ class Subject:
     def value(self, asset: str | None = None, *keys: str) -> Any:
         """The product, or another one, as assets get it: large ones lie in their files."""
         name = asset or self.asset
-        return FORMATS[name].read(self.folder, self.folder.product(name, *(keys if asset else self.keys)))
+        path = self.folder.fetch(self.folder.product(name, *(keys if asset else self.keys)))
+        return FORMATS[name].read(self.folder, path)
 
 
 def readable(subject: Subject) -> Verdict:
@@ -297,7 +298,7 @@ def _earlier_scores(subject: Subject, model: str, tomogram: str) -> Iterator[tup
     yield "before", None if before is None else float(before)
     promotion = read_promotion(subject.folder)
     if promotion is not None and promotion.model != model:
-        path = subject.folder.product("evaluation_report", promotion.model, tomogram)
+        path = subject.folder.fetch(subject.folder.product("evaluation_report", promotion.model, tomogram))
         if path.is_file():
             yield f"of {promotion.model}", read_report(path).mean("F1", best_case=True)
 
