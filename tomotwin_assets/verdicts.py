@@ -264,7 +264,8 @@ def counts_are_plausible(subject: Subject) -> Verdict:
     return Verdict(
         share <= 1,
         f"{len(picks):,} picks would take {share:.1%} of the room in which balls of their size can lie",
-        "They cannot all be particles: raise lowest_similarity in the launchpad of located_picks, or correct "
+        "They cannot all be particles: take the production picks, whose thresholds come from a benchmark, or "
+        "raise lowest_similarity in the launchpad of located_picks, or correct "
         "the box sizes",
         numbers,
     )
