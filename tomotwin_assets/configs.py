@@ -23,6 +23,9 @@ C = TypeVar("C", bound=dg.Config)
 CONFIGS: dict[str, tuple[str, type[dg.Config]]] = {}
 """Asset, or schedule, → (section of the settings file, class of its settings)."""
 
+SECTION_CONFIGS: dict[str, type[dg.Config]] = {}
+"""Section of the settings file → class of its settings, for those that are no step's."""
+
 
 def settings_of(asset: str, section: str) -> Callable[[type[C]], type[C]]:
     """Class decorator: the settings of ``asset``, with the defaults that ``[section]`` of the files gives.
@@ -343,5 +346,4 @@ class ArrivalsConfig(dg.Config):
     )
 
 
-SECTION_CONFIGS: dict[str, type[dg.Config]] = {"arrivals": ArrivalsConfig}
-"""Section of the settings file → class of its settings, for those that are no step's."""
+SECTION_CONFIGS["arrivals"] = ArrivalsConfig
