@@ -108,13 +108,12 @@ def test_attempts_are_starts_without_a_product_and_know_how_they_ended(instance:
     job = dg.define_asset_job("job", selection=[thing]).resolve(
         asset_graph=dg.Definitions([thing]).get_repository_def().asset_graph
     )
-    queued = instance.create_run_for_job(
+    started = instance.create_run_for_job(
         job,
-        status=dg.DagsterRunStatus.QUEUED,
+        status=dg.DagsterRunStatus.STARTED,
         tags={"dagster/partition": "d"},
-        asset_graph=job.asset_layer.asset_graph,
     )
     assert latest_attempts(GRAPH, instance)["thing"]["d"].running
-    instance.report_run_canceled(queued)
+    instance.report_run_canceled(started)
     found = latest_attempts(GRAPH, instance)["thing"]["d"]
     assert found == Attempt(found.number, running=False, cancelled=True, alone=True)
