@@ -55,14 +55,9 @@ def stale(instance: dg.DagsterInstance, definitions: dg.Definitions = defs) -> s
 
 def with_code_version(asset: str, version: str) -> dg.Definitions:
     """The graph as it would be with other code of one asset."""
-    graph = defs.resolve_asset_graph().assets_defs
-    changed = dg.map_asset_specs(
-        lambda spec: (
-            spec.replace_attributes(code_version=version) if spec.key == dg.AssetKey(asset) else spec
-        ),
-        [definition for definition in graph if definition.keys],
+    return defs.map_resolved_asset_specs(
+        func=lambda spec: spec.replace_attributes(code_version=version), selection=asset
     )
-    return dg.Definitions(assets=changed, resources=defs.resources)
 
 
 def storage_id(instance: dg.DagsterInstance, asset: str) -> int:
@@ -109,20 +104,21 @@ def test_the_same_settings_again_leave_what_follows_as_it_is(made: Platform) -> 
         assert stale(instance) == {"evaluation_report"}
 
 
-def test_new_data_make_their_products_out_of_date(made: Platform) -> None:
-    """What follows is out of date, for Dagster, once these have been made again and differ."""
+def test_new_data_make_what_follows_out_of_date(made: Platform) -> None:
+    """One step at a time: what lies further down is out of date once its own inputs differ.
+
+    Dagster does not look at partitioned sources, so that of a changed tomogram it tells when it has been
+    checked again; the platform's own record (``currency``) tells at once.
+    """
     with open_instance(made.data) as instance:
         before = stale(instance)
+        (made.data / "ground_truth" / "boxsizes.json").write_text('{"1abc": 28, "2xyz": 37}')
         made.add_tomogram("two", seed=7)
         register(made.folder, instance)
-        assert stale(instance) - before == {"tomogram"}
-        made.add_checkpoint("net", seed=7)
-        (made.data / "ground_truth" / "boxsizes.json").write_text('{"1abc": 28, "2xyz": 37}')
-        register(made.folder, instance)
-        assert stale(instance) - before == {"tomogram", "trained_model", "reference_volumes"}
+        assert stale(instance) - before == {"reference_volumes"}
         job = defs.resolve_job_def("check_tomogram")
         assert job.execute_in_process(instance=instance, partition_key="two").success
-        assert stale(instance) - before == {"trained_model", "reference_volumes", "tomogram_embeddings"}
+        assert stale(instance) - before == {"reference_volumes", "tomogram_embeddings"}
 
 
 def test_every_asset_that_is_made_has_a_version_of_its_code() -> None:
