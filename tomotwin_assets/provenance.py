@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import torch
+from dagster._core.errors import DagsterInvalidPropertyError
 
 from tomotwin_assets.configs import recorded
 from tomotwin_assets.partitions import models, pairs, split_key, tomograms
@@ -87,7 +88,7 @@ def _graph(context: dg.AssetExecutionContext) -> Any:
     """The graph that the run belongs to; ``None`` where an asset is called as a plain function."""
     try:
         return context.job_def.asset_layer.asset_graph
-    except dg.DagsterInvalidPropertyError:
+    except DagsterInvalidPropertyError:
         return None
 
 
