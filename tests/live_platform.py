@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,21 +156,35 @@ class LivePlatform:
             raise RuntimeError(json.dumps(content["errors"])[:2000])
         return dict(content["data"])
 
-    def launch(self, job: str, tags: dict[str, str] | None = None, **keys: str) -> str:
-        """Ask for a run of a job, for the partition that ``keys`` name (``model=…, tomogram=…``); its id."""
-        all_tags = dict(tags or {})
+    def launch(
+        self,
+        job: str,
+        *,
+        assets: Sequence[str] = (),
+        settings: dict[str, dict[str, Any]] | None = None,
+        **keys: str,
+    ) -> str:
+        """Ask for a run of a job for the partition that ``keys`` name (``model=…, tomogram=…``); its id.
+
+        Of all its assets or only some, with other settings than the usual ones, by asset.
+        """
+        all_tags = {}
         if len(keys) == 1:
             all_tags["dagster/partition"] = next(iter(keys.values()))
         elif keys:
             all_tags["dagster/partition"] = "|".join(keys[name] for name in sorted(keys))
             all_tags |= {f"dagster/partition/{name}": key for name, key in keys.items()}
+        selector: dict[str, Any] = {
+            "repositoryLocationName": LOCATION,
+            "repositoryName": REPOSITORY,
+            "jobName": job,
+        }
+        if assets:
+            selector["assetSelection"] = [{"path": [asset]} for asset in assets]
+        operations = {asset: {"config": values} for asset, values in (settings or {}).items()}
         parameters = {
-            "selector": {
-                "repositoryLocationName": LOCATION,
-                "repositoryName": REPOSITORY,
-                "jobName": job,
-            },
-            "runConfigData": {},
+            "selector": selector,
+            "runConfigData": {"ops": operations} if operations else {},
             "mode": "default",
             "executionMetadata": {"tags": [{"key": name, "value": text} for name, text in all_tags.items()]},
         }
