@@ -111,9 +111,9 @@ class LivePlatform:
                     start_new_session=True,
                 )
             if name == CODE:
-                wait_for("the code server", lambda: self._answers(CODE), 120)
+                wait_for("the code server", lambda: self._answers(CODE), 300)
         if WEB in self.processes:
-            wait_for("the web server", self._loaded, 120)
+            wait_for("the web server", self._loaded, 300)
         return self
 
     def kill(self, *names: str) -> None:
