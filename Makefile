@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-.PHONY: install demo test test-all bench bench-large ui lint clean
+.PHONY: install demo test test-all test-ui test-faults bench bench-large bench-platform screenshots ui lint clean
 
 install: $(INSTALLED)
 
@@ -23,11 +23,23 @@ test: install
 test-all: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m ""
 
+test-ui: install
+	$(BIN)/python -m pytest tests/ui -m ui
+
+test-faults: install
+	$(BIN)/python -m pytest tests/faults -m faults
+
 bench: install
 	$(BIN)/python -m benchmarks
 
 bench-large: install
 	$(BIN)/python -m benchmarks --large
+
+bench-platform: install
+	PYTHONPATH=.:tests:tests/assets $(BIN)/python -m benchmarks.platform_load
+
+screenshots: install
+	PYTHONPATH=.:tests:tests/assets:tests/ui $(BIN)/python docs/screenshots.py
 
 ui: install
 	$(BIN)/tomotwin-platform ui

@@ -24,7 +24,7 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
-from live_platform import CODE, DAEMON, WEB, LivePlatform, wait_for
+from live_platform import CODE, WEB, LivePlatform
 from postgres_server import postgres_server
 from tiny_platform import write_checkpoint, write_data_folder, write_tomogram
 
@@ -70,7 +70,7 @@ def measure_many(count: int, model_count: int, made: int) -> str:
 
     Returns a table as Markdown.
     """
-    with _platform(start=False) as platform:
+    with _platform() as platform:
         _many_files(platform.data, count, model_count)
         rows = _ticks(platform, "new_data", count + model_count)
         with dg.DagsterInstance.get() as instance:
@@ -98,7 +98,7 @@ def measure_unattended(count: int, minutes: float) -> str:
 
     Returns a table as Markdown.
     """
-    with _platform(start=False) as platform:
+    with _platform() as platform:
         for index in range(count):
             os.utime(write_tomogram(platform.data, f"t{index:04d}", seed=index), (OLD, OLD))
         _age(platform.data)
@@ -126,7 +126,7 @@ def measure_unattended(count: int, minutes: float) -> str:
         ("runs an hour", f"{len(runs) / wall * 3600:.0f}", f"{done / wall * 3600:.0f} tomograms an hour"),
         ("inside runs, all processes", f"{in_runs:.0f} s", f"{in_runs / max(done, 1):.1f} s a tomogram"),
         ("inside steps", f"{steps:.0f} s", f"{steps / max(done, 1):.1f} s a tomogram"),
-        ("computing (the library's part)", f"{computing:.0f} s", f"{computing / max(done, 1):.2f} s a tomogram"),
+        ("computing, in the library", f"{computing:.0f} s", f"{computing / max(done, 1):.2f} s a tomogram"),
         (
             "overhead beyond computing", f"{in_runs - computing:.0f} s",
             f"{(in_runs - computing) / max(done, 1):.1f} s a tomogram",
@@ -137,7 +137,7 @@ def measure_unattended(count: int, minutes: float) -> str:
 
 
 @contextmanager
-def _platform(*, start: bool) -> Iterator[LivePlatform]:
+def _platform() -> Iterator[LivePlatform]:
     """A tiny data folder and a platform with PostgreSQL; this process has the same environment."""
     root = Path(tempfile.mkdtemp(prefix="load-"))
     data = root / "data"
@@ -149,8 +149,6 @@ def _platform(*, start: bool) -> Iterator[LivePlatform]:
         for name in (HOME_VARIABLE, DATA_VARIABLE, DEVICE_VARIABLE):
             os.environ[name] = platform.variables[name]
         try:
-            if start:
-                platform.start()
             yield platform
         finally:
             platform.stop()
@@ -245,9 +243,8 @@ def _pretend(instance: dg.DagsterInstance, count: int, made: int) -> int:
 
 def _pages(platform: LivePlatform) -> list[tuple[str, str, str]]:
     """Open the pages in a browser; time until each is quiet, and its slowest queries."""
-    from playwright.sync_api import sync_playwright
-
     from browser import open_browser
+    from playwright.sync_api import sync_playwright
 
     rows = []
     with sync_playwright() as playwright, open_browser(playwright) as page:

@@ -28,7 +28,7 @@ def chromium() -> str | None:
 
 @contextmanager
 def open_browser(playwright: Playwright, size: tuple[int, int] = SIZE) -> Iterator[Page]:
-    """A page of a headless browser that is closed when the block ends; waits for a minute and a half at most."""
+    """A page of a headless browser that is closed when the block ends."""
     browser = playwright.chromium.launch(executable_path=chromium(), args=list(_ARGUMENTS))
     try:
         page = browser.new_page(viewport={"width": size[0], "height": size[1]})

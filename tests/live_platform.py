@@ -1,4 +1,4 @@
-"""The platform as a facility runs it, for tests: code server, web server and daemon as processes of their own.
+"""The platform as a facility runs it, for tests: code server, web server and daemon, each a process.
 
 They work on a data folder with its own ``DAGSTER_HOME``; each has its own session, so that one can be killed
 without the others, and all of them (with the runs that they started) for sure.
@@ -117,7 +117,7 @@ class LivePlatform:
         return self
 
     def kill(self, *names: str) -> None:
-        """SIGKILL to the named processes (all by default) and to those that they started, as a crash would."""
+        """SIGKILL to the named processes (default: all) and to those that they started, as in a crash."""
         for name in names or tuple(self.processes):
             process = self.processes.pop(name)
             children = _children(process.pid)

@@ -1,4 +1,4 @@
-"""How the faults are done: disks of their own size, writes caught in the act, runs that are asked for again."""
+"""How the faults are done: small disks, writes caught in the act, runs that are asked for again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +95,13 @@ def true_state(platform: LivePlatform, since: float, seconds: float = 240) -> fl
     return time.monotonic() - since
 
 
-def complete(platform: LivePlatform, run_id: str, again: object, outcome: Outcome, seconds: float = 300) -> None:
+def complete(
+    platform: LivePlatform,
+    run_id: str,
+    again: Callable[[], str],
+    outcome: Outcome,
+    seconds: float = 300,
+) -> None:
     """See that the work of a run is done in the end: by itself, by the platform's own retry, or asked again.
 
     ``again`` is called without arguments where the platform does not retry; it returns the id of a run.
@@ -110,7 +116,6 @@ def complete(platform: LivePlatform, run_id: str, again: object, outcome: Outcom
             outcome.seen.append("retried by the platform")
             return
         run_id = retried
-    assert callable(again)
     status = platform.finished(again(), seconds)
     outcome.seen.append("made when asked again")
     assert status == "SUCCESS", f"asked again, the run ended as {status}"
@@ -154,5 +159,6 @@ def message_of(platform: LivePlatform, run_id: str) -> str:
     for event in run["eventConnection"]["events"]:
         if event["__typename"] == "ExecutionStepFailureEvent" and event["error"]:
             links = [event["error"], *event["error"]["causes"]]
-            return " / ".join(link["message"].strip().splitlines()[0] for link in links if link["message"].strip())
+            messages = [link["message"].strip() for link in links]
+            return " / ".join(message.splitlines()[0] for message in messages if message)
     return ""

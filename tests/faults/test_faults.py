@@ -1,6 +1,6 @@
 """What a facility's computers do to a platform, and that it gets over it.
 
-After each fault: every product can be read, what the web server tells is true, and the work is done in the end.
+After each fault every product can be read, what the web server tells is true, and the work gets done.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 
 import pytest
-
 from injuries import (
     Outcome,
     catch_writing,
@@ -38,6 +38,11 @@ def embed_densely(platform: LivePlatform) -> str:
     )
 
 
+def pick(platform: LivePlatform, tomogram: str) -> str:
+    """Ask for the picks of a tomogram."""
+    return platform.launch("pick_tomogram", model="net", tomogram=tomogram)
+
+
 def test_killed_while_writing(platform: LivePlatform, outcome: Outcome) -> None:
     """A run is killed (SIGKILL) while it writes."""
     product = platform.data / "products" / "tomogram_embeddings" / "net" / f"{LARGE}.temb"
@@ -55,7 +60,7 @@ def test_killed_while_writing(platform: LivePlatform, outcome: Outcome) -> None:
     assert sha256_of_file(product) == before
     outcome.seen.append("the old file is whole")
     outcome.seconds = true_state(platform, killed)
-    complete(platform, run, lambda: embed_densely(platform), outcome)
+    complete(platform, run, partial(embed_densely, platform), outcome)
     require_sound(platform, outcome)
 
 
@@ -69,7 +74,7 @@ def test_disk_full_before(platform: LivePlatform, outcome: Outcome) -> None:
         outcome.seconds = time.monotonic() - began
     finally:
         filler.unlink()
-    complete(platform, run, lambda: embed_densely(platform), outcome)
+    complete(platform, run, partial(embed_densely, platform), outcome)
     require_sound(platform, outcome)
     told = message_of(platform, run)
     outcome.seen.insert(0, f"told: {told}" if told else "waited for space")
@@ -89,7 +94,7 @@ def test_disk_full_while_writing(platform: LivePlatform, outcome: Outcome) -> No
         outcome.seconds = time.monotonic() - full
     finally:
         filler.unlink()
-    complete(platform, run, lambda: embed_densely(platform), outcome)
+    complete(platform, run, partial(embed_densely, platform), outcome)
     require_sound(platform, outcome)
     told = message_of(platform, run)
     outcome.seen.insert(1, f"told: {told}" if told else "waited for space")
@@ -97,7 +102,7 @@ def test_disk_full_while_writing(platform: LivePlatform, outcome: Outcome) -> No
 
 def test_two_runs_of_one_partition(platform: LivePlatform, outcome: Outcome) -> None:
     """Two runs of one partition at once."""
-    runs = [platform.launch("pick_tomogram", model="net", tomogram="one") for _ in range(2)]
+    runs = [pick(platform, "one") for _ in range(2)]
     statuses = [platform.finished(run) for run in runs]
     times = sorted((platform.run(run)["startTime"], platform.run(run)["endTime"]) for run in runs)
     overlap = times[0][1] - times[1][0]
@@ -111,7 +116,7 @@ def test_two_runs_of_one_partition(platform: LivePlatform, outcome: Outcome) -> 
 
 def test_daemon_killed(platform: LivePlatform, outcome: Outcome) -> None:
     """The daemon is killed in the middle of a run, and restarted."""
-    runs = [platform.launch("pick_tomogram", model="net", tomogram=name) for name in (LARGE, "one", "two")]
+    runs = [pick(platform, name) for name in (LARGE, "one", "two")]
     wait_for("a run to begin", lambda: platform.runs("STARTED"), 120)
     platform.kill(DAEMON)
     going, waiting = platform.runs("STARTING", "STARTED"), platform.runs("QUEUED")
@@ -124,9 +129,7 @@ def test_daemon_killed(platform: LivePlatform, outcome: Outcome) -> None:
     wait_for("the queue to move", lambda: not platform.runs("QUEUED"), 180)
     outcome.seconds = time.monotonic() - back
     for run, name in zip(runs, (LARGE, "one", "two"), strict=True):
-        complete(
-            platform, run, lambda name=name: platform.launch("pick_tomogram", model="net", tomogram=name), outcome
-        )
+        complete(platform, run, partial(pick, platform, name), outcome)
     require_sound(platform, outcome)
 
 
@@ -134,17 +137,15 @@ def test_power_cut(platform: LivePlatform, outcome: Outcome) -> None:
     """All processes are killed at once, as by a power cut, and started again."""
     folder = platform.data / "products" / "tomogram_embeddings" / "net"
     run = embed_densely(platform)
-    other = platform.launch("pick_tomogram", model="net", tomogram="two")
+    other = pick(platform, "two")
     catch_writing(folder, f"{LARGE}.temb")
     platform.kill()
     platform.start(CODE, WEB, DAEMON)
     back = time.monotonic()
     outcome.seen.append(f"{len(platform.untrue_runs())} dead runs passed for alive at first")
     outcome.seconds = true_state(platform, back)
-    complete(platform, run, lambda: embed_densely(platform), outcome)
-    complete(
-        platform, other, lambda: platform.launch("pick_tomogram", model="net", tomogram="two"), outcome
-    )
+    complete(platform, run, partial(embed_densely, platform), outcome)
+    complete(platform, other, partial(pick, platform, "two"), outcome)
     settled(platform)
     require_sound(platform, outcome)
 
@@ -157,7 +158,7 @@ def test_database_restarted(
     platform = platform_on_postgres
     outcome.fault += {"fast": " (in order)", "immediate": " (crashed)"}[mode]
     names = ("one", "two", LARGE, "one", "two")
-    runs = [platform.launch("pick_tomogram", model="net", tomogram=name) for name in names]
+    runs = [pick(platform, name) for name in names]
     wait_for("two runs to be going", lambda: len(platform.runs("STARTED")) == 2, 120, pause=0.2)
     database.restart(mode, seconds_away=5)
     back = time.monotonic()
@@ -169,9 +170,7 @@ def test_database_restarted(
     wait_for("the web server to answer", lambda: _answers(platform), 60)
     outcome.seconds = true_state(platform, back)
     for run, name in zip(runs, names, strict=True):
-        complete(
-            platform, run, lambda name=name: platform.launch("pick_tomogram", model="net", tomogram=name), outcome
-        )
+        complete(platform, run, partial(pick, platform, name), outcome)
     for name in (WEB, DAEMON):
         assert platform.processes[name].poll() is None, platform.log(name)[-3000:]
     settled(platform)

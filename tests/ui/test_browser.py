@@ -18,7 +18,15 @@ pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: 
 
 from browser import chromium, open_browser
 from playwright.sync_api import Page, sync_playwright
-from ui_pages import choose_in_dialog, launch, open_graph, open_group, open_lineage, open_partition, show_picture
+from ui_pages import (
+    choose_in_dialog,
+    launch,
+    open_graph,
+    open_group,
+    open_lineage,
+    open_partition,
+    show_picture,
+)
 
 pytestmark = [
     pytest.mark.ui,
