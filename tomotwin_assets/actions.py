@@ -6,20 +6,24 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
 from tomotwin_assets import registration
+from tomotwin_assets.configs import PromotionConfig, recorded, resolve
 from tomotwin_assets.currency import Currency
 from tomotwin_assets.definitions import defs
 from tomotwin_assets.instance import HOME_VARIABLE, home, open_instance
+from tomotwin_assets.production import ASSET as PRODUCTION_MODEL
+from tomotwin_assets.production import read_promotion
 from tomotwin_assets.progress import console
+from tomotwin_assets.promoting import decide
 from tomotwin_assets.resources import DataFolder
 from tomotwin_assets.runner import Runner, overview
 from tomotwin_assets.settings import DATA_VARIABLE, project_folder, read_settings
@@ -73,9 +77,32 @@ def status() -> int:
         for asset, (current, possible) in overview(currency, found.models, found.tomograms).items():
             table.add_row(asset, str(current), str(possible))
         console.print(table)
-        board = currency.folder.product("leaderboard")
-        if board.is_file():
-            show_table("Leaderboard", pd.read_csv(board))
+        show_leaderboard(currency.folder)
+        return 0
+
+
+def promote(model: str, why: str, by: str, *, roll_back: bool) -> int:
+    """Put a model into production, or go back to the one before."""
+    if bool(model) == roll_back:
+        raise InputError(
+            "promote",
+            f"{model!r} is named together with --roll-back" if roll_back else "no model is named",
+            "Name a model, or give --roll-back",
+        )
+    with _opened() as (currency, _):
+        config = PromotionConfig(
+            **recorded(resolve(PRODUCTION_MODEL, currency.settings)),
+            model=model,
+            why=why,
+            by=by,
+            roll_back=roll_back,
+        )
+        decide(currency.folder, config)  # what cannot be done is said before a run begins
+        os.environ[DATA_VARIABLE] = str(currency.folder.path)
+        if not Runner(currency).promote(config):
+            return 1
+        _say_production(currency.folder)
+        console.print("[dim]Its picks: tomotwin-platform run[/]")
         return 0
 
 
@@ -114,6 +141,51 @@ def _require_free(host: str, port: int) -> None:
                 f"the web server cannot listen on {host} there ({getattr(error, 'strerror', None) or error})",
                 "Choose another one, or stop what uses it",
             ) from error
+
+
+def show_leaderboard(folder: DataFolder) -> None:
+    """Print how the models compare, and which one is in production; nothing where there is nothing yet."""
+    path = folder.product("leaderboard")
+    if path.is_file():
+        board = pd.read_csv(path)
+        shown = pd.DataFrame(
+            {
+                "model": board["model"],
+                "production": ["yes" if own else "" for own in board["production"]],
+                "tomograms": board["tomograms"],
+                **{
+                    title: [_with_interval(row, kind) for row in board.to_dict("records")]
+                    for title, kind in (("honest F1", "honest"), ("best-case F1", "best_case"))
+                },
+                "positions/s": [
+                    f"{speed:,.0f}" if speed == speed else "" for speed in board["positions_per_second"]
+                ],
+                "date": [str(date)[:10] if date == date else "" for date in board["date"]],
+            }
+        )
+        show_table("Leaderboard", shown)
+    _say_production(folder)
+
+
+def _with_interval(row: dict[Hashable, Any], kind: str) -> str:
+    mean, low, high = row[f"mean_{kind}_f1"], row[f"{kind}_f1_low"], row[f"{kind}_f1_high"]
+    if mean != mean:
+        return "needs two tomograms"
+    return f"{mean:.3f}" + (f" ({low:.3f} – {high:.3f})" if low == low else "")
+
+
+def _say_production(folder: DataFolder) -> None:
+    promotion = read_promotion(folder)
+    if promotion is None:
+        if folder.product(PRODUCTION_MODEL).is_file():
+            console.print("No model is in production: tomotwin-platform promote NAME --why …")
+        return
+    replaced = f", in place of {promotion.replaced}" if promotion.replaced else ""
+    console.print(
+        f"In production: [bold]{escape(promotion.model)}[/], since {promotion.when} by {escape(promotion.by)}"
+        f"{escape(replaced)}: {escape(promotion.why)}",
+        soft_wrap=True,
+    )
 
 
 def show_table(title: str, frame: pd.DataFrame) -> None:

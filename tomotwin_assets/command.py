@@ -85,6 +85,21 @@ def _parser() -> argparse.ArgumentParser:
     status = _command(commands, "status", "show what is up to date, and the leaderboard")
     status.set_defaults(action=lambda actions, options: actions.status())
 
+    promote = _command(commands, "promote", "put a model into production, or go back to the one before")
+    promote.add_argument("model", nargs="?", default="", metavar="NAME", help="the model; it must be trained")
+    promote.add_argument("--why", default="", metavar="TEXT", help="the reason, which the record keeps")
+    promote.add_argument(
+        "--by", default="", metavar="NAME", help="who promotes it (default: the user of this shell)"
+    )
+    promote.add_argument(
+        "--roll-back", action="store_true", help="the promotion before the current one, with its thresholds"
+    )
+    promote.set_defaults(
+        action=lambda actions, options: actions.promote(
+            options.model, options.why, options.by, roll_back=options.roll_back
+        )
+    )
+
     ui = _command(commands, "ui", "open Dagster's web interface on the same history")
     ui.add_argument("--port", type=int, default=3000, help="port of the web server (default: %(default)s)")
     ui.add_argument("--host", default="127.0.0.1", help="address it listens on (default: %(default)s)")

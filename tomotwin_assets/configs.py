@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, Literal, Optional, TypeVar
 
 import dagster as dg
-from pydantic import Field, ValidationError
+from dagster._utils.schedules import is_valid_cron_string
+from pydantic import Field, ValidationError, field_validator
 
 from tomotwin_assets.settings import FILE, Settings, read_settings
 from tomotwin_lib.errors import InputError
@@ -19,7 +20,7 @@ C = TypeVar("C", bound=dg.Config)
 # ruff: noqa: UP045
 
 CONFIGS: dict[str, tuple[str, type[dg.Config]]] = {}
-"""Asset → (section of the settings file, class of its settings)."""
+"""Asset, or schedule, → (section of the settings file, class of its settings)."""
 
 
 def settings_of(asset: str, section: str) -> Callable[[type[C]], type[C]]:
@@ -36,6 +37,12 @@ def settings_of(asset: str, section: str) -> Callable[[type[C]], type[C]]:
     return apply
 
 
+def settings_in(section: str) -> list[str]:
+    """The settings of a section; one that several assets share has those of all."""
+    configs = [config for name, config in CONFIGS.values() if name == section]
+    return list(dict.fromkeys(name for config in configs for name in config.model_fields))
+
+
 def resolve(asset: str, settings: Settings) -> dg.Config:
     """The settings that a run of ``asset`` has by default.
 
@@ -47,14 +54,16 @@ def resolve(asset: str, settings: Settings) -> dg.Config:
     section, config = CONFIGS[asset]
     given = settings.section(section)
     source = " or ".join(str(path) for path in settings.files) or FILE
-    if unknown := [name for name in given if name not in config.model_fields]:
+    known = settings_in(section)
+    if unknown := [name for name in given if name not in known]:
         raise InputError(
             source,
             f"[{section}] has unknown settings: {', '.join(unknown)}",
-            f"There are {', '.join(config.model_fields)}",
+            f"There are {', '.join(known)}",
         )
+    own = {name: value for name, value in given.items() if name in config.model_fields}
     try:
-        return config(**given)
+        return config(**own)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
@@ -144,20 +153,9 @@ class PickingConfig(dg.Config):
     )
 
 
-@settings_of("picked_coordinates", "coordinates")
-class CoordinatesConfig(dg.Config):
-    """Which of the located picks are written for other programs."""
+class CoordinateFilesConfig(dg.Config):
+    """Which files to write for other programs, and in which voxels."""
 
-    minimum_metric: Optional[float] = Field(
-        default=None,
-        ge=-1,
-        description="Leave out picks that are not more similar than this. Empty: keep all.",
-    )
-    minimum_size: Optional[int] = Field(
-        default=None,
-        ge=0,
-        description="Leave out picks whose region has no more positions than this. Empty: keep all.",
-    )
     formats: list[str] = Field(
         default=list(DEFAULT_FORMATS),
         description=f"Which files to write for each kind of particle: {', '.join(FORMATS)}.",
@@ -174,6 +172,28 @@ class CoordinatesConfig(dg.Config):
     )
 
 
+@settings_of("picked_coordinates", "coordinates")
+class CoordinatesConfig(CoordinateFilesConfig):
+    """Which of the located picks are written for other programs."""
+
+    minimum_metric: Optional[float] = Field(
+        default=None,
+        ge=-1,
+        description="Leave out picks that are not more similar than this. Empty: keep all.",
+    )
+    minimum_size: Optional[int] = Field(
+        default=None,
+        ge=0,
+        description="Leave out picks whose region has no more positions than this. Empty: keep all.",
+    )
+
+
+# Its thresholds are those of the promoted model: only what concerns the files is to be set.
+@settings_of("production_picks", "coordinates")
+class ProductionPicksConfig(CoordinateFilesConfig):
+    """How the production picks are written for other programs."""
+
+
 @settings_of("evaluation_report", "evaluation")
 class EvaluationConfig(dg.Config):
     """How picks are compared with ground truth."""
@@ -184,3 +204,58 @@ class EvaluationConfig(dg.Config):
     optimise_step: float = Field(
         default=0.01, gt=0, le=0.5, description="Step of the similarity thresholds that the best case tries."
     )
+
+
+@settings_of("production_model", "production")
+class ProductionConfig(dg.Config):
+    """How the model that does the daily work is chosen."""
+
+    promotion: Literal["person", "rule"] = Field(
+        default="person",
+        description="Who decides after the first promotion: a person, to whom the rule only recommends, or "
+        "the rule itself.",
+    )
+    margin: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Rule: a model must be better than the one in production by this mean F1 on the "
+        "benchmark or more; 0 to 1.",
+    )
+    worst_class_drop: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Rule: and no class may be worse by more than this F1; 0 to 1.",
+    )
+
+
+class PromotionConfig(ProductionConfig):
+    """A person's word about production. With neither a model nor roll_back, the rule is asked."""
+
+    model: str = Field(
+        default="", description="Promote this model, whatever the rule says. Empty: ask the rule."
+    )
+    why: str = Field(default="", description="Why; it is kept with the promotion.")
+    by: str = Field(default="", description="Who promotes. Empty: the user that the platform runs as.")
+    roll_back: bool = Field(
+        default=False,
+        description="Go back to the promotion before the current one, with its thresholds.",
+    )
+
+
+@settings_of("reevaluate_models", "reevaluation")
+class ReevaluationConfig(dg.Config):
+    """When all models are evaluated again."""
+
+    cron: str = Field(
+        default="0 3 * * 1",
+        description="When, as a cron expression in UTC: minute, hour, day of the month, month, weekday.",
+    )
+
+    @field_validator("cron")
+    @classmethod
+    def _check(cls, cron: str) -> str:
+        if not is_valid_cron_string(cron):
+            raise ValueError('Write five fields, such as "0 3 * * 1" for Mondays at three')
+        return cron

@@ -6,24 +6,39 @@ it is made from has been made or changed since.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import dagster as dg
 
 from tomotwin_assets.assets.sources import MODELS
 from tomotwin_assets.configs import CONFIGS, recorded, resolve
-from tomotwin_assets.partitions import pairs, split_key
+from tomotwin_assets.partitions import pair_key, pairs, split_key, tomograms
+from tomotwin_assets.production import ASSET as PRODUCTION_MODEL
+from tomotwin_assets.production import read_promotion
 from tomotwin_assets.resources import DataFolder
 from tomotwin_assets.settings import Settings
+
+_USED = "dagster/input_data_version/"
+"""Tags of an event that tell which data versions of its parents were used."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """The latest making of a product: its number in the record of events, and the settings used."""
+    """The latest making of a product.
+
+    Attributes
+    ----------
+    number : of the event in the record of events.
+    settings : that it was made with.
+    version : the data version that it was given.
+    used : parent → the data version of it that was used.
+    """
 
     number: int
     settings: object
+    version: str | None = None
+    used: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -62,9 +77,16 @@ class Currency:
             return "its settings have changed"
         for parent in sorted(self.needs(asset, key)):
             latest = self._made(parent, self.parent_key(parent, asset, key))
-            if latest is not None and latest.number > made.number:
+            if latest is not None and latest.number > made.number and not self._same(parent, latest, made):
                 return f"{parent} is newer"
         return None
+
+    def _same(self, parent: str, latest: Made, made: Made) -> bool:
+        """Whether the newer making of a parent changed nothing.
+
+        Only where its data version tells all that there is: others' do not tell of settings.
+        """
+        return parent == PRODUCTION_MODEL and latest.version == made.used.get(parent)
 
     def needs(self, asset: str, key: str | None) -> set[str]:
         """What a product is made from."""
@@ -85,6 +107,10 @@ class Currency:
         partitions = self.partitioned[parent]
         if partitions is None or key is None:
             return None
+        if partitions == pairs and self.partitioned[asset] == tomograms:
+            # Of all models only the one in production counts for what is made of a tomogram.
+            promotion = read_promotion(self.folder)
+            return pair_key(promotion.model, key) if promotion is not None else None
         if partitions == self.partitioned[asset] or not isinstance(key, dg.MultiPartitionKey):
             return key
         dimension = next(d.name for d in pairs.partitions_defs if d.partitions_def == partitions)
@@ -99,4 +125,11 @@ class Currency:
             return None
         event = records[0].asset_materialization
         settings = event.metadata.get("settings") if event is not None else None
-        return Made(records[0].storage_id, settings.value if settings is not None else None)
+        tags = (event.tags or {}) if event is not None else {}
+        used = {name.removeprefix(_USED): version for name, version in tags.items() if name.startswith(_USED)}
+        return Made(
+            records[0].storage_id,
+            settings.value if settings is not None else None,
+            tags.get("dagster/data_version"),
+            used,
+        )

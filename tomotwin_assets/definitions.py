@@ -4,8 +4,16 @@ from typing import Any
 
 import dagster as dg
 
-from tomotwin_assets import jobs, progress, sensors
-from tomotwin_assets.assets import embeddings, evaluation, picking, published, sources, training
+from tomotwin_assets import jobs, lost_runs, progress, schedules, sensors
+from tomotwin_assets.assets import (
+    embeddings,
+    evaluation,
+    picking,
+    production,
+    published,
+    sources,
+    training,
+)
 from tomotwin_assets.io_managers import ProductStore
 from tomotwin_assets.resources import ComputeDevice, DataFolder
 
@@ -22,14 +30,16 @@ _assets: list[Any] = [
     *dg.load_assets_from_modules([embeddings], group_name="embedding"),
     *dg.load_assets_from_modules([picking], group_name="picking"),
     *dg.load_assets_from_modules([evaluation], group_name="evaluation"),
+    *dg.load_assets_from_modules([production], group_name="production"),
 ]
 _data_folder = DataFolder()
 
 defs = dg.Definitions(
     # What holds for all of them is said once.
     assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=OWNERS), _assets),
-    jobs=[*jobs.asset_jobs, jobs.register_data_folder],
-    sensors=[sensors.new_data],
+    jobs=[*jobs.asset_jobs, jobs.promote_model, jobs.reevaluate, jobs.register_data_folder],
+    schedules=[schedules.reevaluate_models],
+    sensors=[sensors.new_data, lost_runs.lost_runs],
     resources={
         "data_folder": _data_folder,
         "device": ComputeDevice(),

@@ -109,6 +109,9 @@ def show(folder: DataFolder, dataset: SimulatedDataset) -> None:
                 ("report", path, "scores of both"),
             ]
         )
+        production = folder.product("production_picks", file.stem)
+        if production.is_dir():
+            _lines([("production", production, "above the thresholds of the benchmark")])
         truth = dataset.folder / "ground_truth" / f"{file.stem}.txt"
         shell = Path(sys.executable).with_name("tomotwin")
         console.print(
@@ -120,6 +123,7 @@ def show(folder: DataFolder, dataset: SimulatedDataset) -> None:
             soft_wrap=True,
             markup=False,
         )
+    actions.show_leaderboard(folder)
 
 
 def _lines(entries: list[tuple[str, Path, str]]) -> None:

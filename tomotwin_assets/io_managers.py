@@ -13,9 +13,11 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from tomotwin_assets.batches import LATER, is_batch
 from tomotwin_assets.metadata import file_metadata
 from tomotwin_assets.partitions import split_key
 from tomotwin_assets.resources import DataFolder
+from tomotwin_assets.retries import second_tries
 from tomotwin_assets.values import (
     ReferenceVolumes,
     TrainingData,
@@ -132,25 +134,39 @@ class ProductStore(dg.ConfigurableIOManager):
     data_folder: dg.ResourceDependency[DataFolder]
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Write a product, whole or not at all, and record where it lies."""
+        """Write a product, whole or not at all, and record where it lies.
+
+        Raises
+        ------
+        InputError
+            If its folder cannot be written.
+        dagster.RetryRequested
+            If it cannot be written now, such as on a full disk.
+        """
         asset = context.asset_key.to_user_string()
         keys = split_key(context.asset_partition_key) if context.has_asset_partitions else ()
         path = self.data_folder.product(asset, *keys)
-        FORMATS[asset].write(self.data_folder, path, obj)
+        with second_tries():
+            FORMATS[asset].write(self.data_folder, path, obj)
         context.add_output_metadata(file_metadata(path))
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """Read a product.
+        """Read a product, or :data:`~tomotwin_assets.batches.LATER` where the run has several partitions.
 
         Raises
         ------
         InputError
             If it has not been made yet.
+        dagster.RetryRequested
+            If it cannot be read now, such as from a file server that does not answer.
         """
+        if is_batch(context.step_context):
+            return LATER
         asset = context.asset_key.to_user_string()
         keys = split_key(context.asset_partition_key) if context.has_asset_partitions else ()
         path = self.data_folder.product(asset, *keys)
         if not path.is_file():
             name = " of ".join([asset, " on ".join(keys)] if keys else [asset])
             raise InputError(path, f"{name} has not been made yet", f"Materialise {asset} first")
-        return FORMATS[asset].read(self.data_folder, path)
+        with second_tries():
+            return FORMATS[asset].read(self.data_folder, path)

@@ -4,12 +4,26 @@ import dagster as dg
 
 from tomotwin_assets.registration import apply, scan
 from tomotwin_assets.resources import DataFolder
-from tomotwin_assets.stages import STAGES
+from tomotwin_assets.stages import COMPARE, PICK, STAGES
 
 asset_jobs = [
     dg.define_asset_job(stage.job, selection=list(stage.assets), description=stage.description)
     for stage in STAGES
 ]
+
+promote_model = dg.define_asset_job(
+    "promote_model",
+    selection=["production_model"],
+    description="Puts a model into production. Write its name and why into the launchpad; roll_back goes "
+    "back to the one before; with neither, the rule is asked.",
+)
+
+reevaluate = dg.define_asset_job(
+    "reevaluate",
+    selection=[*(asset for asset in PICK.assets if asset != "picked_coordinates"), *COMPARE.assets],
+    description="Evaluates a model on a tomogram again, and compares all models. The schedule "
+    "reevaluate_models runs it for all of them, and only what is out of date before the report.",
+)
 
 
 @dg.op

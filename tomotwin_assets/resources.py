@@ -27,6 +27,8 @@ SUFFIXES = {
     "picked_coordinates": "",
     "evaluation_report": ".json",
     "leaderboard": ".csv",
+    "production_model": ".json",
+    "production_picks": "",
 }
 """Asset → ending of its files under ``products/``; none where the product is a folder."""
 

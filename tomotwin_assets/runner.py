@@ -12,16 +12,20 @@ from dagster_shared.error import SerializableErrorInfo
 from rich.markup import escape
 
 from tomotwin_assets import progress
-from tomotwin_assets.configs import CONFIGS, recorded, resolve
+from tomotwin_assets.configs import CONFIGS, PromotionConfig, recorded, resolve
 from tomotwin_assets.currency import Currency
 from tomotwin_assets.definitions import defs
-from tomotwin_assets.instance import SHELL_TAG
+from tomotwin_assets.instance import shell_tags
 from tomotwin_assets.partitions import pair_key
-from tomotwin_assets.stages import CHECK, COMPARE, PICK, PREPARE, STAGES, TRAIN, Stage
+from tomotwin_assets.production import ASSET as PRODUCTION_MODEL
+from tomotwin_assets.production import read_promotion
+from tomotwin_assets.stages import CHECK, COMPARE, PICK, PREPARE, PRODUCE, STAGES, TRAIN, Stage
 from tomotwin_lib.errors import InputError
 
 # Dagster turns Ctrl+C into a failure of the step that was running.
 _INTERRUPTED = {DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__}
+
+PROMOTE = Stage("promote_model", (PRODUCTION_MODEL,), "Puts a model into production.")
 
 
 def job(name: str) -> dg.JobDefinition:
@@ -56,6 +60,26 @@ class Runner:
         for pair in pairs:
             self._stage(PICK, pair)
         self._stage(COMPARE, None)
+        for tomogram in self._produced(tomograms):
+            self._stage(PRODUCE, tomogram)
+        return not self.failed
+
+    def _produced(self, tomograms: list[str]) -> list[str]:
+        """Tomograms that the production model has picked, or was to pick just now."""
+        folder = self.currency.folder
+        promotion = read_promotion(folder)
+        if promotion is None:
+            return []
+        return [
+            tomogram
+            for tomogram in tomograms
+            if folder.product("located_picks", promotion.model, tomogram).is_file()
+            or ("located_picks", pair_key(promotion.model, tomogram)) in self.failed
+        ]
+
+    def promote(self, config: PromotionConfig) -> bool:
+        """Materialise the production model with a person's word; whether that succeeded."""
+        self._execute(PROMOTE, None, list(PROMOTE.assets), {PRODUCTION_MODEL: recorded(config)})
         return not self.failed
 
     def _trains(self, models: list[str]) -> bool:
@@ -81,15 +105,17 @@ class Runner:
         # The leaderboard's reports have keys that it has not: it gathers those that there are.
         return (parent, self.currency.parent_key(parent, asset, key)) in self.failed
 
-    def _execute(self, stage: Stage, key: str | None, assets: list[str]) -> None:
-        tags = {SHELL_TAG: "true"}
+    def _execute(
+        self, stage: Stage, key: str | None, assets: list[str], given: dict[str, Any] | None = None
+    ) -> None:
+        tags = shell_tags()
         definition = job(stage.job)
         if key is not None:
             tags |= definition.get_tags_for_partition_key(key, None)
         result = dg.execute_job(
             dg.build_reconstructable_job(__name__, "job", reconstructable_args=(stage.job,)),
             instance=self.currency.instance,
-            run_config=self._run_config(assets),
+            run_config=self._run_config(assets, given or {}),
             tags=tags,
             asset_selection=[dg.AssetKey(asset) for asset in assets],
         )
@@ -112,9 +138,9 @@ class Runner:
             progress.console.print(f"[red]{escape(failure.message or 'the run failed')}[/]")
             self.failed.add((assets[0], key))
 
-    def _run_config(self, assets: list[str]) -> dict[str, Any]:
+    def _run_config(self, assets: list[str], given: dict[str, Any]) -> dict[str, Any]:
         ops = {
-            asset: {"config": recorded(resolve(asset, self.currency.settings))}
+            asset: {"config": given.get(asset) or recorded(resolve(asset, self.currency.settings))}
             for asset in assets
             if asset in CONFIGS
         }
@@ -158,6 +184,7 @@ def overview(
         TRAIN: [*models],
         PICK: [pair_key(model, tomogram) for model in models for tomogram in tomograms],
         COMPARE: [None],
+        PRODUCE: [*tomograms] if read_promotion(currency.folder) is not None else [],
     }
     # What is made from something stale is stale as well, though nothing newer is there yet.
     stale: set[tuple[str, str | None]] = set()
@@ -177,5 +204,5 @@ def overview(
         asset: (sum((asset, key) not in stale for key in keys[stage]), len(keys[stage]))
         for stage in STAGES
         for asset in stage.assets
-        if trains or asset != "training_data"
+        if keys[stage] and (trains or asset != "training_data")
     }

@@ -29,7 +29,16 @@ FILE = "tomotwin.toml"
 DATA_VARIABLE = "TOMOTWIN_DATA"
 DEVICE_VARIABLE = "TOMOTWIN_DEVICE"
 DEMO = Path("data") / "demo"
-SECTIONS = ("training", "embedding", "similarity", "picking", "coordinates", "evaluation")
+SECTIONS = (
+    "training",
+    "embedding",
+    "similarity",
+    "picking",
+    "coordinates",
+    "evaluation",
+    "production",
+    "reevaluation",
+)
 
 
 @dataclass(frozen=True)

@@ -31,5 +31,14 @@ PICK = Stage(
     "Picks one tomogram with one network: embeds it, compares it with the references, finds the particles, "
     "writes coordinates, and scores them where there is ground truth.",
 )
-COMPARE = Stage("compare_models", ("leaderboard",), "Gathers all scores.")
-STAGES = (PREPARE, CHECK, TRAIN, PICK, COMPARE)
+COMPARE = Stage(
+    "compare_models",
+    ("leaderboard", "production_model"),
+    "Gathers all scores, and decides which model is in production.",
+)
+PRODUCE = Stage(
+    "produce_picks",
+    ("production_picks",),
+    "Writes the production model's picks of one tomogram, above the promoted thresholds.",
+)
+STAGES = (PREPARE, CHECK, TRAIN, PICK, COMPARE, PRODUCE)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pandas as pd
 
 from tomotwin_lib.errors import InputError
+from tomotwin_lib.leaderboard import Evaluated
+from tomotwin_lib.thresholds import curve_from_record
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class EvaluationReport:
     picks : number of located picks.
     as_picked : scores of all located picks.
     best_case : scores with the thresholds that suit this very ground truth best.
+    curves : the picks counted by threshold (:class:`~tomotwin_lib.thresholds.ThresholdCurve`), as records.
+    fbeta : the weight of recall in the scores called F1.
+    positions, seconds : how many positions were embedded in what time; ``None`` where that is not known.
+    date : of the evaluation: UTC, ISO 8601. Empty in reports of earlier versions.
+    model_md5 : MD5 of the checkpoint that made the picks; empty where that is not known.
     """
 
     model: str
@@ -63,11 +70,24 @@ class EvaluationReport:
     picks: int
     as_picked: list[dict[str, Any]] = field(default_factory=list)
     best_case: list[dict[str, Any]] = field(default_factory=list)
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    fbeta: float = 1.0
+    positions: int | None = None
+    seconds: float | None = None
+    date: str = ""
+    model_md5: str = ""
 
     @property
     def scored(self) -> bool:
         """Whether there was ground truth to compare with."""
         return bool(self.best_case)
+
+    def evaluated(self) -> Evaluated:
+        """The scores as the library compares them; KeyError or ValueError where a curve is broken."""
+        curves = [curve_from_record(record) for record in self.curves]
+        return Evaluated(
+            self.model, self.tomogram, self.best_case, curves, self.positions, self.seconds, self.date
+        )
 
     def mean(self, score: str, *, best_case: bool) -> float | None:
         """Mean of a score (``F1``, ``Recall``, ``Precision``) over the references, ``None`` without any."""
@@ -97,11 +117,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_report(path: Path) -> EvaluationReport:
-    """Read an evaluation report; InputError where the file is none."""
+    """Read an evaluation report, those of earlier versions too; InputError where the file is none."""
     content = read_json(path)
-    try:
-        return EvaluationReport(
-            **{name: content[name] for name in ("model", "tomogram", "picks", "as_picked", "best_case")}
-        )
-    except KeyError as error:
-        raise InputError(path, f"the report lacks {error}", "Materialise evaluation_report again") from error
+    required = ("model", "tomogram", "picks", "as_picked", "best_case")
+    if missing := [name for name in required if name not in content]:
+        raise InputError(path, f"the report lacks {missing[0]!r}", "Materialise evaluation_report again")
+    # What it holds beyond this is of a later version.
+    known = {entry.name for entry in fields(EvaluationReport)}
+    return EvaluationReport(**{name: value for name, value in content.items() if name in known})

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from tomotwin_lib.boxes import box_size_of, class_of_reference
+from tomotwin_lib.boxes import class_of_reference
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import atomic_path, write_json
 from tomotwin_lib.limits import limits_of_references
-from tomotwin_lib.matching import Counts, Matching, best_thresholds
+from tomotwin_lib.matching import Counts, best_thresholds
 from tomotwin_lib.picking import Thresholds, keep_within
+from tomotwin_lib.reference_matching import match_references
 
 #: What :func:`evaluate_with_limits` adds to a table of scores.
 LIMIT_COLUMNS = ["MIN_METRIC", "MIN_SIZE", "MAX_SIZE", "LIMITS_OF"]
@@ -67,24 +67,11 @@ def evaluate_positions(
         raise InputError("fbeta", f"{fbeta} is no weight above 0", "Give 1 to weigh recall like precision")
     if not 0 < step <= 1:
         raise InputError("step", f"{step} is no step between thresholds", "Give a number above 0, up to 1")
-    references = list(picks.attrs.get("references", []))
-    particles_of = {str(name): rows for name, rows in truth.groupby("class").indices.items()}
-    classes = sorted(particles_of)
-    class_of = {reference: class_of_reference(reference, classes) for reference in references}
-    picks_of = picks.groupby("predicted_class").indices
-    # Out of the frames once: taking each class's rows from a frame costs more than matching them.
-    centres, particles = (frame[["X", "Y", "Z"]].to_numpy(np.float64) for frame in (picks, truth))
-    metric, size = picks["metric_best"].to_numpy(), picks["size"].to_numpy(np.int64)
     rows = []
-    for number, reference in enumerate(references):
-        name = class_of[reference]
-        if name is None:
-            continue
-        own = picks_of.get(number, np.empty(0, dtype=np.intp))
-        matching = Matching(particles[particles_of[name]], centres[own], box_size_of(reference, box_sizes))
-        row: dict[str, Any] = {"reference": reference, "class": name}
+    for found in match_references(picks, truth, box_sizes):
+        row: dict[str, Any] = {"reference": found.reference, "class": found.class_name}
         if optimise:
-            best, counts = best_thresholds(matching, metric[own], size[own], fbeta=fbeta, step=step)
+            best, counts = best_thresholds(found.matching, found.metric, found.size, fbeta=fbeta, step=step)
             limits = {
                 "O_METRIC": best.minimum_metric,
                 "O_MIN_SIZE": best.minimum_size,
@@ -92,18 +79,12 @@ def evaluate_positions(
             }
             rows.append(row | _scores(counts, fbeta) | limits)
         else:
-            rows.append(row | _scores(matching.counts(), fbeta))
-    if not rows:
-        raise InputError(
-            "ground truth",
-            f"it holds none of the references {', '.join(references) or '(the picks name none)'}; "
-            f"its classes are {', '.join(classes) or 'none'}",
-            "Name the references after the classes, for example by a PDB code",
-        )
+            rows.append(row | _scores(found.matching.counts(), fbeta))
     scores = pd.DataFrame(rows)
+    scored, classes = set(scores["reference"]), set(scores["class"])
     scores.attrs = {
-        "without_truth": [reference for reference in references if class_of[reference] is None],
-        "without_reference": [name for name in classes if name not in class_of.values()],
+        "without_truth": [name for name in picks.attrs["references"] if name not in scored],
+        "without_reference": sorted(set(truth["class"].astype(str)) - classes),
     }
     return scores
 

@@ -35,7 +35,7 @@ class Counts:
 
     def f_score(self, beta: float = 1.0) -> float:
         """Weighted harmonic mean of precision and recall, where recall weighs ``beta`` times as much."""
-        return float(_f_score(self.tp, self.fp, self.fn, beta))
+        return float(f_scores(self.tp, self.fp, self.fn, beta))
 
 
 class Matching:
@@ -124,9 +124,10 @@ def _share(part: int | IntArray, rest: int | IntArray) -> npt.NDArray[np.float64
     return np.asarray(part / np.maximum(np.add(part, rest), 1))
 
 
-def _f_score(
-    tp: int | IntArray, fp: int | IntArray, fn: int | IntArray, beta: float
+def f_scores(
+    tp: int | IntArray, fp: int | IntArray, fn: int | IntArray, beta: float = 1.0
 ) -> npt.NDArray[np.float64]:
+    """F-beta of true positives, false positives and false negatives, element by element; 0 where tp is."""
     precision, recall = _share(tp, fp), _share(tp, fn)
     weighted = beta**2 * precision + recall
     return (1 + beta**2) * precision * recall / np.where(weighted, weighted, 1)
@@ -159,7 +160,7 @@ def best_thresholds(
     def first_best(kept_by: IntArray, limits: int) -> tuple[int, Counts]:
         tp, fp = matching.counts_of_nested(kept_by, limits)
         fn = matching.particles - tp
-        best = int(_f_score(tp, fp, fn, fbeta).argmax())  # The first of equals.
+        best = int(f_scores(tp, fp, fn, fbeta).argmax())  # The first of equals.
         return best, Counts(int(tp[best]), int(fp[best]), int(fn[best]))
 
     metrics = start + np.arange(0, 1 - start, step)

@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 from tiny_platform import Platform
 
-from tomotwin_assets.instance import HOME_VARIABLE, SHELL_TAG, home, open_instance
+from tomotwin_assets.instance import HOME_VARIABLE, home, open_instance, shell_tags
 from tomotwin_assets.settings import DATA_VARIABLE
 from tomotwin_lib.errors import InputError
 
@@ -80,9 +80,7 @@ def test_runs_of_a_killed_shell_are_closed(platform: Platform) -> None:
         pass
 
     with open_instance(platform.data) as instance:
-        run = instance.create_run_for_job(
-            nothing, status=dg.DagsterRunStatus.STARTED, tags={SHELL_TAG: "true"}
-        )
+        run = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTED, tags=shell_tags())
     with open_instance(platform.data) as instance:
         found = instance.get_run_by_id(run.run_id)
         assert found is not None

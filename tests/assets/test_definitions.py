@@ -18,6 +18,7 @@ GROUPS = {
     "embedding": {"tomogram", "reference_volumes", "reference_embeddings", "tomogram_embeddings"},
     "picking": {"similarity_map", "located_picks", "picked_coordinates"},
     "evaluation": {"evaluation_report", "leaderboard"},
+    "production": {"production_model", "production_picks"},
 }
 PARTITIONS = {
     "models": models,
@@ -31,6 +32,7 @@ PARTITIONS = {
     "located_picks": pairs,
     "picked_coordinates": pairs,
     "evaluation_report": pairs,
+    "production_picks": tomograms,
 }
 PARENTS = {
     "published_data": set(),
@@ -50,6 +52,8 @@ PARENTS = {
     "picked_coordinates": {"located_picks"},
     "evaluation_report": {"located_picks", "reference_volumes", "ground_truth"},
     "leaderboard": {"evaluation_report"},
+    "production_model": {"leaderboard", "trained_model"},
+    "production_picks": {"production_model", "located_picks"},
 }
 
 
@@ -57,11 +61,11 @@ def test_definitions_load() -> None:
     dg.Definitions.validate_loadable(defs)
 
 
-def test_there_are_seventeen_assets_of_which_twelve_are_made_here() -> None:
-    assert len(SPECS) == 17
+def test_there_are_nineteen_assets_of_which_fourteen_are_made_here() -> None:
+    assert len(SPECS) == 19
     materialisable = {key.to_user_string() for key in defs.resolve_asset_graph().materializable_asset_keys}
     assert materialisable == set(SPECS) - GROUPS["sources"] | {"published_data"}
-    assert len(materialisable) == 12
+    assert len(materialisable) == 14
 
 
 def test_groups() -> None:
@@ -87,9 +91,13 @@ def test_jobs_and_sensors() -> None:
         "train_model",
         "pick_tomogram",
         "compare_models",
+        "produce_picks",
+        "promote_model",
+        "reevaluate",
         "register_data_folder",
     }
     assert [sensor.name for sensor in defs.sensors or ()] == ["new_data"]
+    assert [schedule.name for schedule in defs.schedules or ()] == ["reevaluate_models"]
 
 
 def test_every_asset_says_what_it_is_and_whose() -> None:
@@ -112,11 +120,19 @@ def test_networks_run_in_the_pool_of_the_gpu() -> None:
 def test_stages_paths_and_formats_cover_all_products() -> None:
     products = {asset for stage in STAGES for asset in stage.assets}
     assert products == set(SPECS) - GROUPS["sources"] == set(SUFFIXES)
-    assert set(FORMATS) == products - {"picked_coordinates"}  # which writes a folder itself
+    # Those that write their files themselves have none.
+    assert set(FORMATS) == products - {"picked_coordinates", "production_model", "production_picks"}
 
 
 def test_the_launchpad_explains_every_setting() -> None:
-    for name in ("trained_model", "tomogram_embeddings", "similarity_map", "located_picks"):
+    for name in (
+        "trained_model",
+        "tomogram_embeddings",
+        "similarity_map",
+        "located_picks",
+        "production_model",
+        "production_picks",
+    ):
         fields = defs.resolve_assets_def(name).op.config_schema.config_type.fields  # type: ignore[union-attr]
         assert fields
         for field in fields.values():

@@ -25,10 +25,18 @@ PRODUCTS = [
     "evaluation_report/net/one.json",
     "evaluation_report/net/two.json",
     "leaderboard.csv",
+    "leaderboard_by_class.csv",
     "located_picks/net/one.tloc",
     "located_picks/net/two.tloc",
     *(
         f"picked_coordinates/net/{tomogram}/{reference}{suffix}"
+        for tomogram in ("one", "two")
+        for reference in ("1abc", "2xyz")
+        for suffix in (".coords", "_relion3.star")
+    ),
+    "production_model.json",
+    *(
+        f"production_picks/{tomogram}/{reference}{suffix}"
         for tomogram in ("one", "two")
         for reference in ("1abc", "2xyz")
         for suffix in (".coords", "_relion3.star")
@@ -47,7 +55,7 @@ PRODUCTS = [
 
 def products(platform: Platform) -> list[str]:
     folder = platform.data / "products"
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file())
 
 
 def test_every_product_lies_where_a_person_finds_it(finished: Platform) -> None:
@@ -107,7 +115,9 @@ def test_the_tomogram_tells_its_shape_and_its_file(finished: Platform) -> None:
         ("similarity_map", "net|one", "histogram"),
         ("located_picks", "net|one", "picks_on_slices"),
         ("evaluation_report", "net|one", "best_case_bars"),
-        ("leaderboard", None, "bars"),
+        ("leaderboard", None, "chart"),
+        ("production_model", None, "chart"),
+        ("production_picks", "one", "picks_on_slices"),
     ],
 )
 def test_pictures_are_there_and_small(
@@ -134,9 +144,13 @@ def test_scores_are_those_of_the_files_on_disk(finished: Platform) -> None:
         pd.testing.assert_frame_equal(pd.DataFrame(rows), again, check_dtype=False)
         assert told[name] == pytest.approx(again["F1"].mean(), abs=1e-6)
     board = pd.read_csv(finished.folder.product("leaderboard"))
-    assert board[["model", "tomogram"]].values.tolist() == [["net", "one"]]
+    assert board[["model", "production", "tomograms"]].values.tolist() == [["net", True, 1]]
     assert board["mean_best_case_f1"][0] == pytest.approx(report.mean("F1", best_case=True))
-    assert board["picks"][0] == len(picks)
+    embedded = finished.metadata("tomogram_embeddings", "net|one")
+    assert (report.positions, report.seconds) == (embedded["dagster/row_count"], embedded["seconds"])
+    assert report.model_md5 == md5_of_file(finished.data / "models" / "net.pth")
+    classes = pd.read_csv(finished.folder.product("leaderboard").with_name("leaderboard_by_class.csv"))
+    assert classes["class"].tolist() == ["1abc", "2xyz"]
 
 
 def test_a_tomogram_without_ground_truth_says_so(finished: Platform) -> None:
@@ -172,7 +186,8 @@ def test_status_shows_all_current(finished: Platform, capsys: pytest.CaptureFixt
         if len(cells) == 3:
             lines[cells[0]] = cells[1:]
     assert lines["similarity_map"] == ["2", "2"]
-    assert lines["leaderboard"] == ["1", "1"]
+    assert lines["leaderboard"] == lines["production_model"] == ["1", "1"]
+    assert lines["production_picks"] == ["2", "2"]
     assert "training_data" not in lines  # nothing here is trained
 
 
@@ -205,9 +220,12 @@ def test_what_has_changed_is_made_again_and_nothing_else(
     settings = platform.data / "tomotwin.toml"
     settings.write_text(settings.read_text() + "[coordinates]\nminimum_metric = 0.8\n")
     assert made() == {"picked_coordinates"}
+    settings.write_text(settings.read_text() + 'formats = ["coords"]\n')
+    assert made() == {"picked_coordinates", "production_picks"}
     truth = platform.data / "ground_truth" / "one.txt"
     truth.write_text(truth.read_text() + "2xyz 12 12 12 0 0 0\n")
-    assert made() == {"evaluation_report", "leaderboard"}
+    # Other truth, other thresholds.
+    assert made() == {"evaluation_report", "leaderboard", "production_model", "production_picks"}
     platform.folder.product("similarity_map", "net", "one").unlink()
     assert made() == {
         "similarity_map",
@@ -215,6 +233,8 @@ def test_what_has_changed_is_made_again_and_nothing_else(
         "picked_coordinates",
         "evaluation_report",
         "leaderboard",
+        "production_model",
+        "production_picks",
     }
     platform.add_checkpoint("other", seed=9)
     assert made() == {
@@ -226,13 +246,14 @@ def test_what_has_changed_is_made_again_and_nothing_else(
         "picked_coordinates",
         "evaluation_report",
         "leaderboard",
+        "production_model",  # stays the same, so its picks do
     }
     board = pd.read_csv(platform.folder.product("leaderboard"))
     assert set(board["model"]) == {"net", "other"}
     (platform.data / "references" / "2xyz.mrc").unlink()
     assert {"reference_volumes", "located_picks"} <= made()
     coordinates = platform.folder.product("picked_coordinates", "net", "one")
-    assert sorted(path.name for path in coordinates.iterdir()) == ["1abc.coords", "1abc_relion3.star"]
+    assert sorted(path.name for path in coordinates.iterdir()) == ["1abc.coords"]
 
 
 def test_a_network_is_trained_where_its_file_is_a_configuration(platform: Platform) -> None:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tomotwin_assets.configs import CONFIGS, EvaluationConfig, TrainingConfig, resolve, settings_of
+from tomotwin_assets.configs import (
+    CONFIGS,
+    EvaluationConfig,
+    TrainingConfig,
+    recorded,
+    resolve,
+    settings_in,
+    settings_of,
+)
 from tomotwin_assets.settings import DATA_VARIABLE, DEVICE_VARIABLE, SECTIONS, Settings, read_settings
 from tomotwin_lib.errors import InputError
 
@@ -87,12 +95,25 @@ def test_the_readme_shows_every_setting(tmp_path: Path) -> None:
     shown = dict(re.findall(r"^\[(\w+)\] *# (.*)$", block, flags=re.MULTILINE))
     assert sorted(shown) == sorted(SECTIONS)
     for asset, (section, config) in CONFIGS.items():
-        assert shown[section].split(", ") == list(config.model_fields)
+        assert shown[section].split(", ") == settings_in(section)
+        assert set(config.model_fields) <= set(settings_in(section))
         resolve(asset, read_settings())
 
 
-def test_every_section_belongs_to_one_asset() -> None:
-    assert sorted(section for section, _ in CONFIGS.values()) == sorted(SECTIONS)
+def test_every_section_belongs_to_somebody() -> None:
+    assert {section for section, _ in CONFIGS.values()} == set(SECTIONS)
+
+
+def test_a_section_that_two_assets_share(tmp_path: Path) -> None:
+    settings = Settings(None, "auto", {"coordinates": {"formats": ["cbox"], "minimum_metric": 0.7}})
+    assert recorded(resolve("picked_coordinates", settings))["minimum_metric"] == 0.7
+    assert recorded(resolve("production_picks", settings))["formats"] == ["cbox"]
+    assert "minimum_metric" not in recorded(resolve("production_picks", settings))
+
+
+def test_a_time_that_is_none() -> None:
+    with pytest.raises(InputError, match=r"\[reevaluation\] cron is 'weekly'.*five fields"):
+        resolve("reevaluate_models", Settings(None, "auto", {"reevaluation": {"cron": "weekly"}}))
 
 
 def test_the_launchpad_starts_from_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,11 +163,27 @@ def test_bars_have_the_scores() -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
 
 
-def test_leaderboard_starts_with_the_best_model() -> None:
-    rows = [("poor", "t1", 0.3), ("good", "t1", 0.8), ("good", "t2", 0.9), ("good", "t2", 0.7)]
-    axes = figures.leaderboard_bars(pd.DataFrame(rows, columns=["model", "tomogram", "F1"])).axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["good", "poor"]
-    assert [text.get_text() for text in axes.texts] == ["0.80", "0.30", "0.80", ""]
+def test_leaderboard_shows_both_scores_with_their_intervals() -> None:
+    columns = [
+        name
+        for kind in ("honest", "best_case")
+        for name in (f"mean_{kind}_f1", f"{kind}_f1_low", f"{kind}_f1_high")
+    ]
+    board = pd.DataFrame(
+        [("good", 0.7, 0.6, 0.8, 0.9, 0.85, 0.95), ("old", np.nan, np.nan, np.nan, 0.5, np.nan, np.nan)],
+        columns=["model", *columns],
+    )
+    axes = figures.leaderboard_chart(board, production="old").axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["good", "old (production)"]
+    assert [text.get_text() for text in axes.texts] == ["0.70", "0.90", "0.50"]
+    honest, best = axes.containers
+    spans = [
+        [segment[:, 0].tolist() for segment in container.lines[2][0].get_segments() if len(segment)]  # type: ignore[union-attr]
+        for container in (honest, best)
+    ]
+    assert np.allclose(spans[0], [[0.6, 0.8]]) and np.allclose(spans[1], [[0.85, 0.95], [0.5, 0.5]])
+    assert figures.png_bytes(figures.leaderboard_chart(board.head(0)))
+    assert "first 1 of 2" in figures.leaderboard_chart(board, most=1)._suptitle.get_text()  # type: ignore[attr-defined]
 
 
 def test_nothing_to_draw_is_said() -> None:
@@ -178,7 +194,7 @@ def test_nothing_to_draw_is_said() -> None:
         figures.similarity_slices(empty),
         figures.similarity_histogram(empty),
         figures.score_bars(pd.DataFrame({"reference": [], "F1": [], "Recall": [], "Precision": []})),
-        figures.leaderboard_bars(pd.DataFrame()),
+        figures.leaderboard_chart(pd.DataFrame()),
         figures.subvolume_gallery([]),
     ):
         assert any(text.get_text().strip() for axes in figure.axes for text in axes.texts)

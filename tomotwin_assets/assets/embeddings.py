@@ -10,10 +10,13 @@ import pandas as pd
 
 from tomotwin_assets import metadata
 from tomotwin_assets.assets.sources import REFERENCES, TOMOGRAMS
+from tomotwin_assets.batches import SEVERAL_A_RUN, each_partition
 from tomotwin_assets.configs import EmbeddingConfig, recorded
+from tomotwin_assets.loaded_networks import load_network
 from tomotwin_assets.partitions import models, pairs, tomograms
 from tomotwin_assets.progress import show_bars
 from tomotwin_assets.resources import ComputeDevice, DataFolder
+from tomotwin_assets.retries import with_second_tries
 from tomotwin_assets.values import EmbeddingProduct, ReferenceVolumes, UnstoredEmbedding
 from tomotwin_lib.distances import distance_named
 from tomotwin_lib.embedding.estimate import Estimate, require_disk
@@ -26,11 +29,11 @@ from tomotwin_lib.files import sha256_of_file
 from tomotwin_lib.formats.volumes import Volume, find_volumes, read_subvolume, read_volume
 from tomotwin_lib.half_precision import halved
 from tomotwin_lib.networks.base import EmbeddingNetwork
-from tomotwin_lib.networks.checkpoint import load_network
 from tomotwin_lib.products import ReferenceEmbedding
 
 
-@dg.asset(partitions_def=tomograms, deps=[TOMOGRAMS], kinds={"mrc"})
+@dg.asset(partitions_def=tomograms, deps=[TOMOGRAMS], kinds={"mrc"}, backfill_policy=SEVERAL_A_RUN)
+@each_partition
 def tomogram(context: dg.AssetExecutionContext, data_folder: DataFolder) -> dg.MaterializeResult[Volume]:
     """A tomogram whose header and voxels have been checked; the product is a record that points at it."""
     volume = read_volume(data_folder.tomogram_file(context.partition_key))
@@ -57,6 +60,7 @@ def tomogram(context: dg.AssetExecutionContext, data_folder: DataFolder) -> dg.M
 
 
 @dg.asset(deps=[REFERENCES], kinds={"mrc"})
+@with_second_tries
 def reference_volumes(data_folder: DataFolder) -> dg.MaterializeResult[ReferenceVolumes]:
     """The references and the box sizes of their particles, checked."""
     paths = find_volumes([data_folder.references])
@@ -85,6 +89,7 @@ def reference_volumes(data_folder: DataFolder) -> dg.MaterializeResult[Reference
 
 
 @dg.asset(partitions_def=models, kinds={"pytorch"}, pool="gpu")
+@with_second_tries
 def reference_embeddings(
     trained_model: Path, reference_volumes: ReferenceVolumes, device: ComputeDevice
 ) -> dg.MaterializeResult[ReferenceEmbedding]:
@@ -111,7 +116,8 @@ def reference_embeddings(
     )
 
 
-@dg.asset(partitions_def=pairs, kinds={"pytorch"}, pool="gpu")
+@dg.asset(partitions_def=pairs, kinds={"pytorch"}, pool="gpu", backfill_policy=SEVERAL_A_RUN)
+@each_partition
 def tomogram_embeddings(
     context: dg.AssetExecutionContext,
     config: EmbeddingConfig,

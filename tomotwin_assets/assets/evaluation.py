@@ -1,33 +1,35 @@
 """How good the picks are, wherever the truth is known."""
 
+from datetime import UTC, datetime
+from typing import Any
+
 import dagster as dg
 import pandas as pd
 
 from tomotwin_assets import metadata
 from tomotwin_assets.assets.sources import GROUND_TRUTH
+from tomotwin_assets.batches import SEVERAL_A_RUN, each_partition
+from tomotwin_assets.benchmark import read_benchmark
 from tomotwin_assets.configs import EvaluationConfig, recorded
 from tomotwin_assets.partitions import pairs, split_key
+from tomotwin_assets.production import read_promotion
 from tomotwin_assets.resources import DataFolder
-from tomotwin_assets.values import EvaluationReport, ReferenceVolumes, read_report, rows
+from tomotwin_assets.retries import with_second_tries
+from tomotwin_assets.values import EvaluationReport, ReferenceVolumes, rows
 from tomotwin_lib.evaluation import best_case_picks, evaluate_positions
-from tomotwin_lib.figures import leaderboard_bars, orthoslices_with_picks, score_bars
+from tomotwin_lib.figures import leaderboard_chart, orthoslices_with_picks, score_bars
+from tomotwin_lib.files import atomic_path
 from tomotwin_lib.formats.ground_truth import read_particle_positions
 from tomotwin_lib.formats.volumes import read_volume
+from tomotwin_lib.leaderboard import leaderboard as board_of
+from tomotwin_lib.leaderboard import leaderboard_by_class
+from tomotwin_lib.thresholds import curve_record, threshold_curves
 
 SCORES = ("F1", "Recall", "Precision")
-COLUMNS = [
-    "model",
-    "tomogram",
-    "mean_f1",
-    "mean_best_case_f1",
-    "mean_best_case_recall",
-    "mean_best_case_precision",
-    "particle_kinds",
-    "picks",
-]
 
 
-@dg.asset(partitions_def=pairs, deps=[GROUND_TRUTH], kinds={"json"})
+@dg.asset(partitions_def=pairs, deps=[GROUND_TRUTH], kinds={"json"}, backfill_policy=SEVERAL_A_RUN)
+@each_partition
 def evaluation_report(
     context: dg.AssetExecutionContext,
     config: EvaluationConfig,
@@ -37,13 +39,21 @@ def evaluation_report(
 ) -> dg.MaterializeResult[EvaluationReport]:
     """Scores against `ground_truth/<tomogram>.txt`: of the picks as they are, and at their best thresholds.
 
-    A pick finds a particle if their boxes overlap with an IoU above 0.6. A tomogram without ground truth
-    gets a report without scores.
+    A pick finds a particle if their boxes overlap with an IoU above 0.6. The report also holds the picks
+    counted by threshold, from which the leaderboard works out what thresholds of other tomograms would give.
+    A tomogram without ground truth gets a report without scores.
     """
     model, tomogram = split_key(context.partition_key)
+    about: dict[str, Any] = {
+        "picks": len(located_picks),
+        "fbeta": config.fbeta,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model_md5": str(located_picks.attrs.get("modelmd5", "")),
+        **_embedding_time(context.instance, context.partition_key),
+    }
     file = data_folder.ground_truth_file(tomogram)
     if file is None:
-        report = EvaluationReport(model, tomogram, picks=len(located_picks))
+        report = EvaluationReport(model, tomogram, **about)
         summary = f"not scored: there is no ground_truth/{tomogram}.txt"
         settings = dg.MetadataValue.json(recorded(config))
         return dg.MaterializeResult(
@@ -62,7 +72,15 @@ def evaluation_report(
         )
         for optimise in (False, True)
     )
-    report = EvaluationReport(model, tomogram, len(located_picks), rows(as_picked), rows(best_case))
+    curves = threshold_curves(located_picks, truth, reference_volumes.box_sizes, config.optimise_step)
+    report = EvaluationReport(
+        model,
+        tomogram,
+        as_picked=rows(as_picked),
+        best_case=rows(best_case),
+        curves=[curve_record(curve) for curve in curves],
+        **about,
+    )
     means = {
         f"{name}_{score}".lower(): round(float(frame[score].mean()), 6)
         for name, frame in (("mean", as_picked), ("mean_best_case", best_case))
@@ -98,37 +116,61 @@ def evaluation_report(
 
 
 @dg.asset(deps=[evaluation_report], kinds={"csv"})
-def leaderboard(data_folder: DataFolder) -> dg.MaterializeResult[pd.DataFrame]:
-    """All models on all tomograms with ground truth, best first, from the reports that exist."""
-    reports = [read_report(path) for path in data_folder.evaluation_reports()]
-    scored = [
-        {
-            "model": report.model,
-            "tomogram": report.tomogram,
-            "mean_f1": report.mean("F1", best_case=False),
-            "mean_best_case_f1": report.mean("F1", best_case=True),
-            "mean_best_case_recall": report.mean("Recall", best_case=True),
-            "mean_best_case_precision": report.mean("Precision", best_case=True),
-            "particle_kinds": len(report.best_case),
-            "picks": report.picks,
-        }
-        for report in reports
-        if report.scored
-    ]
-    board = pd.DataFrame(scored, columns=COLUMNS).sort_values(
-        "mean_best_case_f1", ascending=False, ignore_index=True
-    )
-    best = (
-        f"best: {board['model'][0]} on {board['tomogram'][0]}" if len(board) else "nothing has ground truth"
-    )
+@with_second_tries
+def leaderboard(
+    context: dg.AssetExecutionContext, data_folder: DataFolder
+) -> dg.MaterializeResult[pd.DataFrame]:
+    """All models on all tomograms with ground truth, best first, from the reports that exist.
+
+    Honest scores are those of each tomogram at the thresholds that are best on the other ones; best-case
+    scores those at its own best thresholds. `leaderboard_by_class.csv`, beside it, has the same by class.
+    """
+    benchmark = read_benchmark(data_folder)
+    for problem in benchmark.problems:
+        context.log.warning(str(problem))
+    promotion = read_promotion(data_folder)
+    production = promotion.model if promotion is not None else None
+    board = board_of(benchmark.scores, benchmark.evaluated)
+    board.insert(1, "production", board["model"] == production)
+    classes = leaderboard_by_class(benchmark.scores)
+    by_class = data_folder.product("leaderboard").with_name("leaderboard_by_class.csv")
+    with atomic_path(by_class) as temporary:
+        classes.to_csv(temporary, index=False)
+    best: dict[str, Any] = {}
+    if len(board):
+        names = ("mean_honest_f1", "mean_best_case_f1")
+        best = {f"best_{name}": float(board[name].max()) for name in names if board[name].notna().any()}
     return dg.MaterializeResult(
         value=board,
         metadata={
-            "summary": f"{len(board)} of {len(reports)} reports have scores; {best}",
+            "summary": f"{len(board)} models on {len(benchmark.tomograms)} tomograms with ground truth, "
+            f"{len(benchmark.reports)} reports; "
+            + (f"best: {board['model'][0]}" if len(board) else "nothing has been scored"),
             "dagster/row_count": len(board),
-            "without_ground_truth": len(reports) - len(board),
+            "benchmark_tomograms": len(benchmark.tomograms),
+            "reports_left_out": benchmark.left_out,
+            "unreadable_reports": len(benchmark.problems),
+            "fbeta": benchmark.fbeta,
             "leaderboard": metadata.table(board),
-            "bars": metadata.picture(leaderboard_bars(board, score="mean_best_case_f1")),
-            **({"best_mean_best_case_f1": float(board["mean_best_case_f1"][0])} if len(board) else {}),
+            "by_class": metadata.table(classes),
+            "chart": metadata.picture(leaderboard_chart(board, production)),
+            "by_class_path": dg.MetadataValue.path(by_class),
+            **best,
         },
     )
+
+
+def _embedding_time(instance: dg.DagsterInstance, key: str) -> dict[str, Any]:
+    """How many positions were embedded in how many seconds, as the history tells; empty where it does not."""
+    # Where vectors are not stored, it is the similarity map that takes the time.
+    for asset in ("tomogram_embeddings", "similarity_map"):
+        wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[key])
+        records = instance.fetch_materializations(wanted, limit=1).records
+        event = records[0].asset_materialization if records else None
+        told = event.metadata if event is not None else {}
+        positions, seconds = (
+            getattr(told.get(name), "value", None) for name in ("dagster/row_count", "seconds")
+        )
+        if isinstance(positions, int) and positions and isinstance(seconds, int | float):
+            return {"positions": positions, "seconds": float(seconds)}
+    return {}

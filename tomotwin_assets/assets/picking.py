@@ -1,26 +1,24 @@
 """From vectors to coordinates: similarity maps, located picks, files for other programs."""
 
 import time
-from collections import Counter
-from pathlib import Path
 
 import dagster as dg
 import pandas as pd
 
 from tomotwin_assets import metadata
+from tomotwin_assets.batches import SEVERAL_A_RUN, each_partition
 from tomotwin_assets.configs import CoordinatesConfig, PickingConfig, SimilarityConfig, recorded
+from tomotwin_assets.coordinates import picks_by_reference, write_coordinates
+from tomotwin_assets.loaded_networks import load_network
 from tomotwin_assets.partitions import pairs, split_key
 from tomotwin_assets.progress import show_bars
 from tomotwin_assets.resources import ComputeDevice, DataFolder
 from tomotwin_assets.values import EmbeddingProduct, ReferenceVolumes, UnstoredEmbedding
 from tomotwin_lib.embedding.estimate import Estimate
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.exporting import FORMATS, check_formats, destination_of, export_picks
 from tomotwin_lib.figures import orthoslices_with_picks, similarity_histogram, similarity_slices
-from tomotwin_lib.files import ensure_writable_folder
 from tomotwin_lib.formats.volumes import read_volume
 from tomotwin_lib.locating import locate
-from tomotwin_lib.networks.checkpoint import load_network
 from tomotwin_lib.picking import keep_picks
 from tomotwin_lib.products import ReferenceEmbedding, SimilarityMap
 from tomotwin_lib.refinement import refine_references
@@ -29,7 +27,8 @@ from tomotwin_lib.similarity import similarity_map as compare
 from tomotwin_lib.voxel_sizes import differing_voxel_sizes
 
 
-@dg.asset(partitions_def=pairs, kinds={"numpy"}, pool="gpu")
+@dg.asset(partitions_def=pairs, kinds={"numpy"}, pool="gpu", backfill_policy=SEVERAL_A_RUN)
+@each_partition
 def similarity_map(
     context: dg.AssetExecutionContext,
     config: SimilarityConfig,
@@ -75,7 +74,8 @@ def similarity_map(
     )
 
 
-@dg.asset(partitions_def=pairs, kinds={"pandas"})
+@dg.asset(partitions_def=pairs, kinds={"pandas"}, backfill_policy=SEVERAL_A_RUN)
+@each_partition
 def located_picks(
     context: dg.AssetExecutionContext,
     config: PickingConfig,
@@ -95,7 +95,7 @@ def located_picks(
         progress=show_bars(),
     )
     seconds = time.perf_counter() - started
-    numbers = _by_reference(picks)
+    numbers = picks_by_reference(picks)
     found = sum(count > 0 for count in numbers.values())
     volume = read_volume(data_folder.tomogram_file(tomogram))
     slices = orthoslices_with_picks(
@@ -118,7 +118,8 @@ def located_picks(
     )
 
 
-@dg.asset(partitions_def=pairs, kinds={"file"})
+@dg.asset(partitions_def=pairs, kinds={"file"}, backfill_policy=SEVERAL_A_RUN)
+@each_partition
 def picked_coordinates(
     context: dg.AssetExecutionContext,
     config: CoordinatesConfig,
@@ -130,39 +131,15 @@ def picked_coordinates(
     One file a reference and format in `products/picked_coordinates/<model>/<tomogram>/`.
     """
     model, tomogram = split_key(context.partition_key)
-    file = data_folder.tomogram_file(tomogram)
     picks = keep_picks(located_picks, minimum_metric=config.minimum_metric, minimum_size=config.minimum_size)
-    folder = ensure_writable_folder(data_folder.product("picked_coordinates", model, tomogram))
-    volume = read_volume(file)
-    destination = destination_of(
-        file.name,
-        volume.data.shape,
-        volume.voxel_size_in_angstrom,
-        output_voxel_size_in_angstrom=config.output_voxel_size_in_angstrom,
-        tomogram_size=config.tomogram_size,
-    )
-    check_formats(
-        config.formats,
-        destination,
-        "[coordinates] formats",
-        "[coordinates] output_voxel_size_in_angstrom",
-    )
-    written: list[Path] = []
-    for index, reference in enumerate(located_picks.attrs["references"]):
-        particles = picks[picks["predicted_class"] == index]
-        # Named as TomoTwin's picking command names them: by the reference's file name without its ending.
-        written += export_picks(folder, Path(reference).stem, particles, config.formats, destination)
-    endings = tuple(form.suffix for form in FORMATS.values())
-    for old in folder.iterdir():
-        # Files of a reference or format that is no longer asked for would pass for results of this run.
-        if old.name.endswith(endings) and old not in written:
-            old.unlink()
+    folder = data_folder.product("picked_coordinates", model, tomogram)
+    written = write_coordinates(folder, picks, data_folder.tomogram_file(tomogram), config)
     return dg.MaterializeResult(
         metadata={
             "summary": f"{len(picks):,} of {len(located_picks):,} picks in {len(written)} files",
             "dagster/row_count": len(picks),
             "coordinates_by_reference": metadata.counts(
-                _by_reference(picks, located_picks.attrs["references"]), "reference", "coordinates"
+                picks_by_reference(picks), "reference", "coordinates"
             ),
             "path": dg.MetadataValue.path(folder),
             "files": dg.MetadataValue.json([path.name for path in written]),
@@ -201,10 +178,3 @@ def _score(
         progress=show_bars(),
         on_estimate=tell,
     )
-
-
-def _by_reference(picks: pd.DataFrame, references: list[str] | None = None) -> dict[str, int]:
-    """Number of picks of each reference, those without any included."""
-    numbers = Counter(int(index) for index in picks["predicted_class"])
-    names = references if references is not None else picks.attrs["references"]
-    return {name: numbers.get(index, 0) for index, name in enumerate(names)}

@@ -14,6 +14,7 @@ from tomotwin_assets.configs import TrainingConfig, recorded
 from tomotwin_assets.partitions import models
 from tomotwin_assets.progress import show_bars
 from tomotwin_assets.resources import ComputeDevice, DataFolder
+from tomotwin_assets.retries import with_second_tries
 from tomotwin_assets.values import TrainingData
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.figures import subvolume_gallery, training_curve
@@ -28,6 +29,7 @@ CURVE_ROWS = 10
 
 
 @dg.asset(deps=[SUBVOLUMES], kinds={"mrc"})
+@with_second_tries
 def training_data(data_folder: DataFolder) -> dg.MaterializeResult[TrainingData]:
     """Labelled subvolumes to train on and to validate with, counted by class.
 
@@ -66,6 +68,7 @@ def training_data(data_folder: DataFolder) -> dg.MaterializeResult[TrainingData]
 
 
 @dg.asset(partitions_def=models, deps=[MODELS, training_data], kinds={"pytorch"}, pool="gpu")
+@with_second_tries
 def trained_model(
     context: dg.AssetExecutionContext, config: TrainingConfig, data_folder: DataFolder, device: ComputeDevice
 ) -> dg.MaterializeResult[Path]:

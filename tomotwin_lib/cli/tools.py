@@ -310,6 +310,10 @@ def _add_combine(parser: argparse.ArgumentParser) -> None:
         "-m", "--modelpth", nargs="+", required=True, metavar="PTH",
         help="checkpoints of fully convolutional networks, two or more, trained with the same distance",
     )  # fmt: skip
+    parser.add_argument(
+        "--weights", nargs="+", type=float, metavar="W",
+        help="how much each network counts, in the order of --modelpth, above 0 (default: all the same)",
+    )  # fmt: skip
     parser.add_argument("-o", "--output", required=True, metavar="PTH", help="the checkpoint to write")
     parser.set_defaults(run=run_combine)
 
@@ -324,6 +328,6 @@ def run_combine(args: argparse.Namespace) -> None:
     ensure_writable_folder(output.parent)
     from tomotwin_lib.networks.ensemble import combine_checkpoints
 
-    channels = combine_checkpoints(args.modelpth, output)
+    channels = combine_checkpoints(args.modelpth, output, args.weights)
     say(f"{len(args.modelpth)} networks in one, {channels} channels")
     report_paths([output])

@@ -6,14 +6,15 @@ threads do not disturb each other. Write one with :func:`save_figure`, or embed 
 
 from __future__ import annotations
 
-from tomotwin_lib.figures.charts import leaderboard_bars, score_bars, similarity_histogram, training_curve
+from tomotwin_lib.figures.charts import score_bars, similarity_histogram, training_curve
 from tomotwin_lib.figures.galleries import similarity_slices, subvolume_gallery
+from tomotwin_lib.figures.leaderboards import leaderboard_chart
 from tomotwin_lib.figures.picks import orthoslices_with_picks
 from tomotwin_lib.figures.style import PALETTE, png_bytes, save_figure
 
 __all__ = [
     "PALETTE",
-    "leaderboard_bars",
+    "leaderboard_chart",
     "orthoslices_with_picks",
     "png_bytes",
     "save_figure",

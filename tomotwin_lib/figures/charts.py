@@ -140,44 +140,6 @@ def score_bars(scores: pd.DataFrame, title: str = "Picking scores") -> Figure:
     return figure
 
 
-def leaderboard_bars(
-    leaderboard: pd.DataFrame, *, score: str = "F1", model: str = "model", tomogram: str = "tomogram"
-) -> Figure:
-    """One score for every pair of model and tomogram, best model first.
-
-    Parameters
-    ----------
-    leaderboard : one row a pair (several rows of a pair, such as one a reference, are averaged).
-    score, model, tomogram : the columns that hold the score, the model's name and the tomogram's.
-    """
-    if leaderboard.empty:
-        figure = new_figure(8, 2.5)
-        say_empty(figure.add_subplot(), "nothing has been evaluated yet")
-        return figure
-    table = leaderboard.pivot_table(index=model, columns=tomogram, values=score, aggfunc="mean")
-    table = table.loc[table.mean(axis=1).sort_values(ascending=False).index]
-    figure = new_figure(8, 1.6 + 0.24 * max(table.size, 3) + 0.12 * len(table))
-    axes = figure.add_subplot()
-    rows = np.arange(len(table))
-    thickness = 0.8 / table.shape[1]
-    for index, name in enumerate(table.columns):
-        offset = (index - (table.shape[1] - 1) / 2) * thickness
-        values = table[name].to_numpy(dtype=float)
-        bars = axes.barh(
-            rows + offset, np.nan_to_num(values), thickness * 0.94, color=colour(index), label=str(name),
-            hatch="" if line_style(index) == "-" else "///",
-        )  # fmt: skip
-        labels = ["" if np.isnan(value) else f"{value:.2f}" for value in values]
-        axes.bar_label(bars, labels, padding=3, fontsize=8, color=GREY)
-    axes.set_yticks(rows, short_names([str(name) for name in table.index]))
-    axes.set_ylim(len(table) - 0.4, -0.6)
-    axes.set(xlim=(0, 1.08), xlabel=f"mean {score}")
-    figure.suptitle("Leaderboard")
-    tidy(axes, grid="x")
-    figure.legend(loc="outside lower center", ncols=min(4, table.shape[1]), frameon=False, fontsize="small")
-    return figure
-
-
 def _curve(axes: Axes, history: pd.DataFrame, column: str, label: str, line_colour: str) -> None:
     """Draw one column over the epochs, with dots while they are few enough to tell apart."""
     if column not in history:

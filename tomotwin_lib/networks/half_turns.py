@@ -40,7 +40,7 @@ def _averaged(network: EmbeddingNetwork, loaded: LoadedNetwork) -> EmbeddingNetw
     if isinstance(network, Ensemble):
         # Each member by itself: an average of the whole would give less weight to what differs more.
         members = [_averaged(member, loaded) for member in network.members]  # type: ignore[arg-type]
-        return Ensemble.of(members, [loaded.path] * len(members))
+        return Ensemble.of(members, [loaded.path] * len(members), network.weights)
     if not isinstance(network, DenseNetwork):
         return _WindowMean(network)
     averaged = _DenseMean(network)

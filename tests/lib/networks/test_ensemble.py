@@ -64,6 +64,31 @@ def test_a_cosine_is_the_mean_of_the_members_cosines(
 
 
 @pytest.mark.parametrize("half_turns", [False, True])
+def test_weights_say_how_much_each_member_counts(
+    checkpoints: list[Path], tmp_path: Path, half_turns: bool
+) -> None:
+    output = tmp_path / "weighted.pth"
+    arguments = ["tools", "combine_networks", "-m", *map(str, checkpoints), "--weights", "9", "1"]
+    assert main([*arguments, "-o", str(output)]) == 0
+    windows = torch.randn(2, 1, 37, 37, 37, generator=torch.Generator().manual_seed(5))
+    loaded, *members = (load_network(path, "cpu") for path in (output, *checkpoints))
+    if half_turns:
+        loaded, *members = (average_half_turns(network) for network in (loaded, *members))
+    first, second = loaded.network(windows)
+    apart = [float(pair[0] @ pair[1]) for pair in (member.network(windows) for member in members)]
+    assert float(first @ second) == pytest.approx(0.9 * apart[0] + 0.1 * apart[1], abs=1e-6)
+    assert float(first.norm()) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, -1.0], [1.0, float("nan")]])
+def test_weights_that_make_no_sense_are_refused(
+    checkpoints: list[Path], tmp_path: Path, weights: list[float]
+) -> None:
+    with pytest.raises(InputError, match="one number above 0"):
+        combine_checkpoints(checkpoints, tmp_path / "both.pth", weights)
+
+
+@pytest.mark.parametrize("half_turns", [False, True])
 def test_dense_equals_window_by_window(combined: LoadedNetwork, tmp_path: Path, half_turns: bool) -> None:
     loaded = average_half_turns(combined) if half_turns else combined
     data = np.random.default_rng(1).normal(size=(39, 41, 40)).astype(np.float32)
