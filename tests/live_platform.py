@@ -6,6 +6,7 @@ without the others, and all of them (with the runs that they started) for sure.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -33,6 +34,7 @@ REPOSITORY = "__repository__"
 CODE, WEB, DAEMON = "code server", "web server", "daemon"
 ALIVE = ("STARTING", "STARTED", "CANCELING")
 FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
+_PR_SET_PDEATHSIG = 1
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -109,6 +111,7 @@ class LivePlatform:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
+                    preexec_fn=_die_with_parent,
                 )
             if name == CODE:
                 wait_for("the code server", lambda: self._answers(CODE), 300)
@@ -284,6 +287,11 @@ def live_platform(data: Path, home: Path, **options: Any) -> Iterator[LivePlatfo
         yield platform.start()
     finally:
         platform.stop()
+
+
+def _die_with_parent() -> None:
+    """Asks Linux to end this process when the one that started it is killed: tests leave nothing behind."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
