@@ -52,6 +52,17 @@ def resolve(asset: str, settings: Settings) -> dg.Config:
         If the settings file has an unknown name or a value out of range.
     """
     section, config = CONFIGS[asset]
+    return resolve_section(section, config, settings)
+
+
+def resolve_section(section: str, config: type[C], settings: Settings) -> C:
+    """The values of a section of the settings file, with the defaults where it says nothing.
+
+    Raises
+    ------
+    InputError
+        If the settings file has an unknown name or a value out of range.
+    """
     given = settings.section(section)
     source = " or ".join(str(path) for path in settings.files) or FILE
     known = settings_in(section)
@@ -259,3 +270,32 @@ class ReevaluationConfig(dg.Config):
         if not is_valid_cron_string(cron):
             raise ValueError('Write five fields, such as "0 3 * * 1" for Mondays at three')
         return cron
+
+
+class ArrivalsConfig(dg.Config):
+    """What happens by itself when files arrive; read at every look of the sensors."""
+
+    enabled: bool = Field(
+        default=True, description="Run what is new. If not, files become partitions and wait for a person."
+    )
+    settle_seconds: float = Field(
+        default=20.0,
+        ge=0,
+        description="A file is taken for complete when it has not changed for this many seconds.",
+    )
+    queue_ahead: int = Field(
+        default=10, ge=1, description="Runs that are queued or at work at a time because of arrivals."
+    )
+    tomograms_per_run: int = Field(
+        default=8, ge=1, description="Tomograms of one model in one run, which loads the network once."
+    )
+    retire_after_minutes: float = Field(
+        default=10.0,
+        ge=0,
+        description="A tomogram whose file has been gone for so many minutes is no partition any more; its "
+        "products are kept.",
+    )
+
+
+SECTION_CONFIGS: dict[str, type[dg.Config]] = {"arrivals": ArrivalsConfig}
+"""Section of the settings file → class of its settings, for those that are no step's."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from tomotwin_assets import jobs, lost_runs, progress, schedules, sensors
+from tomotwin_assets import checks, jobs, lost_runs, progress, schedules, sensors
 from tomotwin_assets.assets import (
     embeddings,
     evaluation,
@@ -37,9 +37,10 @@ _data_folder = DataFolder()
 defs = dg.Definitions(
     # What holds for all of them is said once.
     assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=OWNERS), _assets),
+    asset_checks=checks.definitions,
     jobs=[*jobs.asset_jobs, jobs.promote_model, jobs.reevaluate, jobs.register_data_folder],
     schedules=[schedules.reevaluate_models],
-    sensors=[sensors.new_data, lost_runs.lost_runs],
+    sensors=[sensors.new_data, sensors.work, lost_runs.lost_runs],
     resources={
         "data_folder": _data_folder,
         "device": ComputeDevice(),

@@ -1,8 +1,10 @@
 """What can be launched as a whole: one job a stage, and the look into the data folder."""
 
 import dagster as dg
+from pydantic import Field
 
-from tomotwin_assets.registration import apply, scan
+from tomotwin_assets.partitions import tomograms
+from tomotwin_assets.registration import apply, retired, scan
 from tomotwin_assets.resources import DataFolder
 from tomotwin_assets.stages import COMPARE, PICK, STAGES
 
@@ -26,8 +28,20 @@ reevaluate = dg.define_asset_job(
 )
 
 
+class RegisterConfig(dg.Config):
+    """What to do about tomograms whose files are gone."""
+
+    retire_missing: bool = Field(
+        default=False,
+        description="Remove the partitions of all tomograms whose files are gone, however many. Their "
+        "products are kept. The sensor does so by itself, but not if most of them vanish at once.",
+    )
+
+
 @dg.op
-def register_new_files(context: dg.OpExecutionContext, data_folder: DataFolder) -> None:
+def register_new_files(
+    context: dg.OpExecutionContext, config: RegisterConfig, data_folder: DataFolder
+) -> None:
     """Add a partition for each new model and tomogram, and report new and changed files."""
     found = scan(data_folder, context.instance)
     apply(found, context.instance, context.log_event)
@@ -36,6 +50,9 @@ def register_new_files(context: dg.OpExecutionContext, data_folder: DataFolder) 
         context.log.warning(str(problem))
     for gone in found.gone:
         context.log.warning(f"The file of {gone} is no longer there")
+    for key in found.gone_tomograms if config.retire_missing else ():
+        context.instance.delete_dynamic_partition(str(tomograms.name), key)
+        context.log_event(retired(key, "a person asked for it"))
 
 
 @dg.job(description="Looks into the data folder for new models and tomograms and makes them selectable.")

@@ -10,20 +10,50 @@ import dagster as dg
 import pandas as pd
 from matplotlib.figure import Figure
 
+from tomotwin_assets.resources import DataFolder
 from tomotwin_lib.embedding.estimate import Estimate
 from tomotwin_lib.figures import png_bytes
+from tomotwin_lib.files import atomic_path
 
 PICTURE_BYTES = 350_000
 """Largest PNG: base64 makes a third more of it, and every page that shows the event carries it."""
 
+INLINE_BYTES = 1_000_000
+"""Most characters of all pictures of one event together, which they share."""
+
+_ANY_SIZE = 10**9
 TABLE_ROWS = 200
 """Longer tables are cut: they are for looking at, the file has them all."""
 
 
 def picture(figure: Figure) -> dg.MarkdownMetadataValue:
     """A figure as an inline picture of at most ``PICTURE_BYTES``."""
-    content = base64.b64encode(png_bytes(figure, max_bytes=PICTURE_BYTES)).decode("ascii")
-    return dg.MetadataValue.md(f"![picture](data:image/png;base64,{content})")
+    return _inline(png_bytes(figure, max_bytes=PICTURE_BYTES))
+
+
+def pictures(data_folder: DataFolder, product: tuple[str, ...], **figures: Figure) -> dict[str, Any]:
+    """Figures as inline pictures that together keep to ``INLINE_BYTES``.
+
+    Parameters
+    ----------
+    product : asset and partition, such as ``("located_picks", model, tomogram)``: pictures that do not fit
+        inline go in full resolution to ``products/pictures/`` and on with these names.
+    figures : by the names under which the UI shows them. A file's path gets the name with ``_file`` added.
+    """
+    folder = data_folder.path.joinpath("products", "pictures", *product)
+    most = min(PICTURE_BYTES, int(0.74 * INLINE_BYTES / max(len(figures), 1)))
+    told: dict[str, Any] = {}
+    for name, figure in figures.items():
+        full, file = png_bytes(figure, max_bytes=_ANY_SIZE), folder / f"{name}.png"
+        if len(full) <= most:
+            file.unlink(missing_ok=True)
+            told[name] = _inline(full)
+            continue
+        with atomic_path(file) as temporary:
+            temporary.write_bytes(full)
+        told[name] = _inline(png_bytes(figure, max_bytes=most))
+        told[f"{name}_file"] = dg.MetadataValue.path(file)
+    return told
 
 
 def table(frame: pd.DataFrame, digits: int = 3) -> dg.TableMetadataValue:
@@ -65,6 +95,11 @@ def estimated(estimate: Estimate) -> dict[str, Any]:
 def file_metadata(path: Path) -> dict[str, Any]:
     """Where a file lies and how large it is."""
     return {"path": dg.MetadataValue.path(path), "size_in_mb": round(path.stat().st_size / 1e6, 3)}
+
+
+def _inline(png: bytes) -> dg.MarkdownMetadataValue:
+    content = base64.b64encode(png).decode("ascii")
+    return dg.MetadataValue.md(f"![picture](data:image/png;base64,{content})")
 
 
 def _plain(value: Any) -> str | float | int | bool | None:

@@ -61,6 +61,13 @@ class _Lines(logging.Handler):
                 partition_text(made.partition),
                 summary.value if summary else "",
             )
+        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            found = event.asset_check_evaluation_data
+            if not found.passed and not found.blocking:
+                asset, partition = found.asset_key.to_user_string(), partition_text(found.partition)
+                line(
+                    "[yellow]![/]", asset, partition, f"{found.check_name}: {escape(found.description or '')}"
+                )
         elif event.is_step_success and event.step_key in self._summaries:
             partition, text = self._summaries.pop(event.step_key)
             seconds = event.step_success_data.duration_ms / 1000

@@ -7,7 +7,8 @@ fingerprint becomes an event of the folder's asset, so Dagster knows which produ
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import dagster as dg
 
 from tomotwin_assets.assets.sources import GROUND_TRUTH, MODELS, REFERENCES, SUBVOLUMES, TOMOGRAMS
+from tomotwin_assets.completeness import Arrivals
 from tomotwin_assets.partitions import check_key, models, tomograms
 from tomotwin_assets.resources import DataFolder
 from tomotwin_lib.errors import InputError
@@ -22,6 +24,8 @@ from tomotwin_lib.errors import InputError
 VERSION_TAG = "dagster/data_version"
 CHUNK = 500
 """Partitions added at a time."""
+EVENTS_A_TICK = 500
+"""Most sources that a sensor's tick reports, and so the most partitions that it adds; the rest follow."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,9 @@ class Scan:
     new_models, new_tomograms : those that are no partitions yet.
     events : new and changed sources, to be reported to Dagster.
     problems : files that cannot become partitions, and why.
-    gone : partitions whose files are no longer there, as ``model x`` or ``tomogram y``.
+    gone_models, gone_tomograms : keys of partitions whose files are no longer there.
+    known_tomograms : keys of all partitions.
+    more : whether more sources are new or changed than were asked for.
     """
 
     models: list[str]
@@ -43,20 +49,42 @@ class Scan:
     new_tomograms: list[str]
     events: list[dg.AssetMaterialization]
     problems: list[InputError] = field(default_factory=list)
-    gone: list[str] = field(default_factory=list)
+    gone_models: list[str] = field(default_factory=list)
+    gone_tomograms: list[str] = field(default_factory=list)
+    known_tomograms: list[str] = field(default_factory=list)
+    more: bool = False
+
+    @property
+    def gone(self) -> list[str]:
+        """Partitions without a file, as ``model x`` or ``tomogram y``."""
+        return [f"model {key}" for key in self.gone_models] + [
+            f"tomogram {key}" for key in self.gone_tomograms
+        ]
 
     @property
     def summary(self) -> str:
         """One line that says what was found."""
         return (
             f"{len(self.models)} models ({len(self.new_models)} new), {len(self.tomograms)} tomograms "
-            f"({len(self.new_tomograms)} new), {len(self.events)} new or changed sources, "
-            f"{len(self.problems)} problems"
+            f"({len(self.new_tomograms)} new), {len(self.events)} new or changed sources"
+            f"{' (more follow)' if self.more else ''}, {len(self.problems)} problems"
         )
 
 
-def scan(folder: DataFolder, instance: dg.DagsterInstance) -> Scan:
+def scan(
+    folder: DataFolder,
+    instance: dg.DagsterInstance,
+    arrivals: Arrivals | None = None,
+    most_events: int | None = None,
+) -> Scan:
     """Look into the data folder and compare it with what the instance knows; changes nothing.
+
+    Costs one query for each kind of source, however many files there are.
+
+    Parameters
+    ----------
+    arrivals : leaves out new and changed files that are not complete; without it, all count as complete.
+    most_events : report so many sources at most, and as partitions only what has been reported.
 
     Raises
     ------
@@ -65,32 +93,32 @@ def scan(folder: DataFolder, instance: dg.DagsterInstance) -> Scan:
     """
     folder = DataFolder(root=str(folder.path))  # settings are read once, not for every file
     problems: list[InputError] = []
-    model_files = _keyed(folder.model_files(), problems)
-    tomogram_files = _keyed(folder.tomogram_files(), problems)
-    known_models = set(instance.get_dynamic_partitions(str(models.name)))
-    known_tomograms = set(instance.get_dynamic_partitions(str(tomograms.name)))
-    truths = [path for key in tomogram_files if (path := folder.ground_truth_file(key)) is not None]
+    model_files = keyed(folder.model_files(), problems)
+    tomogram_files = keyed(folder.tomogram_files(), problems)
+    known_models = instance.get_dynamic_partitions(str(models.name))
+    known_tomograms = instance.get_dynamic_partitions(str(tomograms.name))
     references = _volumes(folder.references)
     if folder.box_sizes_file is not None:
         references.append(folder.box_sizes_file)
-    events = [
-        *_changed(
-            instance, folder, SUBVOLUMES, {None: [*_volumes(folder.training), *_volumes(folder.validation)]}
-        ),
-        *_changed(instance, folder, REFERENCES, {None: references}),
-        *_changed(instance, folder, MODELS, {key: [path] for key, path in model_files.items()}),
-        *_changed(instance, folder, TOMOGRAMS, {key: [path] for key, path in tomogram_files.items()}),
-        *_changed(instance, folder, GROUND_TRUTH, {path.stem: [path] for path in truths}),
-    ]
+    truths = [path for path in folder.ground_truth_files() if path.stem in tomogram_files]
+    look = _Look(folder.path, instance, arrivals, most_events)
+    look.folder(SUBVOLUMES, [*_volumes(folder.training), *_volumes(folder.validation)])
+    look.folder(REFERENCES, references)
+    ready_models = look.files(MODELS, model_files)
+    # What is known of a tomogram before the tomogram: a report made in between would be out of date at once.
+    look.files(GROUND_TRUTH, {path.stem: path for path in truths})
+    ready_tomograms = look.files(TOMOGRAMS, tomogram_files)
     return Scan(
         models=list(model_files),
         tomograms=list(tomogram_files),
-        new_models=[key for key in model_files if key not in known_models],
-        new_tomograms=[key for key in tomogram_files if key not in known_tomograms],
-        events=events,
+        new_models=_without(ready_models, known_models),
+        new_tomograms=_without(ready_tomograms, known_tomograms),
+        events=look.events,
         problems=problems,
-        gone=[f"model {key}" for key in sorted(known_models - set(model_files))]
-        + [f"tomogram {key}" for key in sorted(known_tomograms - set(tomogram_files))],
+        gone_models=sorted(_without(known_models, _stems(folder.model_files()))),
+        gone_tomograms=sorted(_without(known_tomograms, _stems(folder.tomogram_files()))),
+        known_tomograms=list(known_tomograms),
+        more=look.more,
     )
 
 
@@ -120,7 +148,17 @@ def apply(
         report(event)
 
 
-def _keyed(paths: Iterable[Path], problems: list[InputError]) -> dict[str, Path]:
+def retired(key: str, why: str) -> dg.AssetObservation:
+    """The record that a tomogram's partition was removed."""
+    return dg.AssetObservation(
+        asset_key=TOMOGRAMS,
+        partition=key,
+        description=f"Retired: {why}. Its products are kept; when the file is back, so is the partition.",
+        metadata={"retired": why},
+    )
+
+
+def keyed(paths: Iterable[Path], problems: list[InputError]) -> dict[str, Path]:
     """The files by their partition keys; those without a usable key of their own go to ``problems``."""
     by_key: dict[str, list[Path]] = {}
     for path in paths:
@@ -137,6 +175,16 @@ def _keyed(paths: Iterable[Path], problems: list[InputError]) -> dict[str, Path]
     return {key: same[0] for key, same in by_key.items() if len(same) == 1}
 
 
+def _stems(paths: Iterable[Path]) -> set[str]:
+    """Names that are taken, by files that can be used or not."""
+    return {path.stem for path in paths}
+
+
+def _without(keys: Iterable[str], others: Iterable[str]) -> list[str]:
+    others = set(others)
+    return [key for key in keys if key not in others]
+
+
 def _volumes(folder: Path) -> list[Path]:
     return (
         sorted(path for path in folder.rglob("*.mrc") if not path.name.startswith("."))
@@ -145,45 +193,70 @@ def _volumes(folder: Path) -> list[Path]:
     )
 
 
-def _changed(
-    instance: dg.DagsterInstance, folder: DataFolder, asset: str, sources: dict[str | None, list[Path]]
-) -> list[dg.AssetMaterialization]:
-    """Events for those partitions of a source whose files are not as they were last reported."""
-    events = []
-    for key, paths in sources.items():
-        if not paths:
-            continue
-        fingerprint, size = _fingerprint(folder, paths)
-        if fingerprint == _reported(instance, asset, key):
-            continue
+@dataclass
+class _Look:
+    """Compares sources with what was last reported of them, and gathers what is to be reported now."""
+
+    root: Path
+    instance: dg.DagsterInstance
+    arrivals: Arrivals | None
+    most_events: int | None
+    events: list[dg.AssetMaterialization] = field(default_factory=list)
+    more: bool = False
+
+    def files(self, asset: str, files: Mapping[str, Path]) -> list[str]:
+        """Look at sources of one file each; returns the keys of those that are, or are now, reported."""
+        reported = self._reported(asset)
+        return [key for key, path in files.items() if self._source(asset, key, [path], reported.get(key))]
+
+    def folder(self, asset: str, paths: list[Path]) -> None:
+        """Look at a source that is a whole folder of files."""
+        if paths:
+            self._source(asset, None, paths, _reported_folder(self.instance, asset))
+
+    def _reported(self, asset: str) -> dict[str, str]:
+        """Key → the fingerprint that was last reported."""
+        tags = self.instance.event_log_storage.get_latest_tags_by_partition(
+            dg.AssetKey(asset), dg.DagsterEventType.ASSET_MATERIALIZATION, [VERSION_TAG]
+        )
+        return {key: found[VERSION_TAG] for key, found in tags.items() if VERSION_TAG in found}
+
+    def _source(self, asset: str, key: str | None, paths: list[Path], reported: str | None) -> bool:
+        try:
+            files = [(path, path.stat()) for path in paths]
+        except FileNotFoundError:  # deleted since the folder was listed
+            return False
+        fingerprint = self._fingerprint(files)
+        if fingerprint == reported:
+            return True
+        if self.most_events is not None and len(self.events) >= self.most_events:
+            self.more = True
+            return reported is not None
+        if self.arrivals is not None and not self.arrivals.complete(files):
+            return False
         metadata: dict[str, Any] = {
             "path": dg.MetadataValue.path(paths[0] if len(paths) == 1 else paths[0].parent),
             "files": len(paths),
-            "size_in_mb": round(size / 1e6, 3),
+            "size_in_mb": round(sum(status.st_size for _, status in files) / 1e6, 3),
         }
-        events.append(
+        self.events.append(
             dg.AssetMaterialization(
                 asset_key=asset, partition=key, metadata=metadata, tags={VERSION_TAG: fingerprint}
             )
         )
-    return events
+        return True
+
+    def _fingerprint(self, files: list[tuple[Path, os.stat_result]]) -> str:
+        """A hash of names, sizes and times of change."""
+        digest = hashlib.sha256()
+        for path, status in files:
+            name = path.relative_to(self.root).as_posix()
+            digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
 
 
-def _fingerprint(folder: DataFolder, paths: list[Path]) -> tuple[str, int]:
-    """A hash of names, sizes and times of change, and the bytes in all."""
-    digest, size = hashlib.sha256(), 0
-    for path in paths:
-        status = path.stat()
-        size += status.st_size
-        digest.update(f"{folder.relative(path)} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest(), size
-
-
-def _reported(instance: dg.DagsterInstance, asset: str, key: str | None) -> str | None:
-    """The fingerprint that was last reported for a source."""
-    wanted = dg.AssetRecordsFilter(
-        asset_key=dg.AssetKey(asset), asset_partitions=None if key is None else [key]
-    )
-    records = instance.fetch_materializations(wanted, limit=1).records
+def _reported_folder(instance: dg.DagsterInstance, asset: str) -> str | None:
+    """The fingerprint that was last reported for a source without partitions."""
+    records = instance.fetch_materializations(dg.AssetKey(asset), limit=1).records
     event = records[0].asset_materialization if records else None
     return event.tags.get(VERSION_TAG) if event is not None and event.tags else None

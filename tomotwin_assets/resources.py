@@ -1,5 +1,6 @@
 """The user's folder and the device, as every asset sees them."""
 
+import os
 from pathlib import Path
 
 import dagster as dg
@@ -86,6 +87,10 @@ class DataFolder(dg.ConfigurableResource):
         """The file of one model; InputError where there is none or more than one."""
         return _one(self.path / "models", model, MODEL_SUFFIXES)
 
+    def ground_truth_files(self) -> list[Path]:
+        """The positions of the particles of all tomograms where they are known, sorted."""
+        return _files(self.path / "ground_truth", (".txt",))
+
     def ground_truth_file(self, tomogram: str) -> Path | None:
         """The positions of the particles of a tomogram, where they are known."""
         path = self.path / "ground_truth" / f"{check_key(tomogram, 'tomogram')}.txt"
@@ -136,9 +141,17 @@ class ComputeDevice(dg.ConfigurableResource):
 def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(
-        path for path in folder.iterdir() if path.suffix in suffixes and not path.name.startswith(".")
-    )
+    with os.scandir(folder) as entries:  # tells what is a file without asking for each of thousands
+        names = [entry.name for entry in entries if entry.name.endswith(suffixes) and entry.is_file()]
+    return [folder / name for name in sorted(names) if not _temporary(name)]
+
+
+def _temporary(name: str) -> bool:
+    """Whether a file's name says that it is hidden or not finished: ``.x.mrc``, ``~x.mrc``, ``x.part.mrc``.
+
+    (``x.mrc.part`` and ``x.mrc~`` have no ending of ours.)
+    """
+    return name.startswith((".", "~")) or Path(name).stem.endswith((".part", ".tmp", "~"))
 
 
 def _one(folder: Path, key: str, suffixes: tuple[str, ...]) -> Path:

@@ -11,11 +11,12 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster_shared.error import SerializableErrorInfo
 from rich.markup import escape
 
-from tomotwin_assets import progress
-from tomotwin_assets.configs import CONFIGS, PromotionConfig, recorded, resolve
+from tomotwin_assets import checks, progress
+from tomotwin_assets.configs import PromotionConfig, recorded
 from tomotwin_assets.currency import Currency
 from tomotwin_assets.definitions import defs
 from tomotwin_assets.instance import shell_tags
+from tomotwin_assets.launching import op_config
 from tomotwin_assets.partitions import pair_key
 from tomotwin_assets.production import ASSET as PRODUCTION_MODEL
 from tomotwin_assets.production import read_promotion
@@ -96,6 +97,9 @@ class Runner:
                 progress.line("[yellow]–[/]", asset, progress.partition_text(key), reason)
             elif self.force or parents & set(todo) or self.currency.why_not(asset, key) is not None:
                 todo.append(asset)
+            elif (problem := checks.blocking_failure(self.currency.instance, asset, key)) is not None:
+                self.failed.add((asset, key))
+                progress.line("[red]✗[/]", asset, progress.partition_text(key), f"[red]{escape(problem)}[/]")
             else:
                 progress.line("[dim]·[/]", asset, progress.partition_text(key), "[dim]up to date[/]")
         if todo:
@@ -120,7 +124,8 @@ class Runner:
             asset_selection=[dg.AssetKey(asset) for asset in assets],
         )
         finished = {event.step_key for event in result.all_events if event.is_step_success}
-        self.made += len(finished)
+        self.made += len(finished & set(assets))
+        stopped = {event.step_key for event in result.all_events if event.is_step_failure}
         for event in result.all_events:
             if event.is_step_failure and event.step_key is not None:
                 error = event.step_failure_data.error
@@ -131,19 +136,16 @@ class Runner:
                     "[red]✗[/]", event.step_key, progress.partition_text(key), f"[red]{escape(reason)}[/]"
                 )
         for asset in assets:
-            if asset not in finished:
+            if asset not in finished or f"{asset}{checks.STEP_SUFFIX}" in stopped:
                 self.failed.add((asset, key))
-        if not result.success and finished == set(assets):  # failed outside the steps
+        if not result.success and not stopped:  # failed outside the steps
             failure = next(event for event in result.all_events if event.is_job_failure)
             progress.console.print(f"[red]{escape(failure.message or 'the run failed')}[/]")
             self.failed.add((assets[0], key))
 
     def _run_config(self, assets: list[str], given: dict[str, Any]) -> dict[str, Any]:
-        ops = {
-            asset: {"config": given.get(asset) or recorded(resolve(asset, self.currency.settings))}
-            for asset in assets
-            if asset in CONFIGS
-        }
+        ops = dict(op_config(assets, self.currency.settings))
+        ops |= {asset: {"config": config} for asset, config in given.items()}
         return {"ops": ops, "loggers": {progress.NAME: {}}}
 
 

@@ -38,6 +38,7 @@ SECTIONS = (
     "evaluation",
     "production",
     "reevaluation",
+    "arrivals",
 )
 
 

@@ -96,7 +96,9 @@ def test_jobs_and_sensors() -> None:
         "reevaluate",
         "register_data_folder",
     }
-    assert [sensor.name for sensor in defs.sensors or ()] == ["new_data"]
+    sensors = {sensor.name: sensor for sensor in defs.sensors or ()}
+    assert sorted(sensors) == ["lost_runs", "new_data", "work"]
+    assert all(sensor.default_status is dg.DefaultSensorStatus.RUNNING for sensor in sensors.values())
     assert [schedule.name for schedule in defs.schedules or ()] == ["reevaluate_models"]
 
 

@@ -6,6 +6,7 @@ import os
 
 import dagster as dg
 import pytest
+from sensing import settle
 from tiny_platform import Platform
 
 from tomotwin_assets.definitions import defs
@@ -65,7 +66,7 @@ def test_unusable_names_are_told_and_the_rest_is_registered(
 
 
 def test_hidden_and_other_files_are_no_data(platform: Platform, instance: dg.DagsterInstance) -> None:
-    for name in (".one.mrc", "notes.txt", "three.mrc.part"):
+    for name in (".one.mrc", "notes.txt", "three.mrc.part", "four.mrc~", "~five.mrc", "six.tmp.mrc"):
         (platform.data / "tomograms" / name).touch()
     found = register(platform.folder, instance)
     assert found.tomograms == ["one", "two"]
@@ -79,6 +80,8 @@ def test_a_file_that_is_gone_is_told(platform: Platform, instance: dg.DagsterIns
 
 
 def test_the_sensor_asks_for_the_same_as_the_shell(platform: Platform, instance: dg.DagsterInstance) -> None:
+    settle(platform.data)
+
     def tick() -> dg.SensorResult:
         context = dg.build_sensor_context(instance, resources={"data_folder": platform.folder})
         result = new_data(context)
@@ -109,3 +112,56 @@ def test_the_job_of_the_ui_does_the_same(platform: Platform, instance: dg.Dagste
     assert job.execute_in_process(instance=instance).success
     assert sorted(instance.get_dynamic_partitions("tomograms")) == ["one", "two"]
     assert register(platform.folder, instance).events == []
+
+
+def test_a_tick_reports_a_limited_number_and_the_rest_follows(
+    platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    seen: list[list[str]] = []
+    for _ in range(4):
+        found = scan(platform.folder, instance, most_events=2)
+        assert len(found.events) <= 2
+        apply(found, instance, instance.report_runless_asset_event)
+        seen.append(sorted(instance.get_dynamic_partitions("tomograms")))
+    # References and the model come first, then ground truth and a tomogram, then the other tomogram.
+    # Only what has been reported is a partition.
+    assert seen == [[], ["one"], ["one", "two"], ["one", "two"]]
+
+
+def test_a_look_costs_as_many_queries_however_many_files_there_are(
+    platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    storage = type(instance.event_log_storage)
+    for name in ("get_latest_tags_by_partition", "get_event_records", "fetch_materializations"):
+        original = getattr(storage, name)
+
+        def counted(self: object, *args: object, original: object = original, **options: object) -> object:
+            calls.append("")
+            return original(self, *args, **options)  # type: ignore[operator]
+
+        monkeypatch.setattr(storage, name, counted)
+    numbers = []
+    for names in ("abc", "defghij"):
+        for name in names:
+            (platform.data / "tomograms" / f"{name}.mrc").touch()
+        register(platform.folder, instance)
+        calls.clear()
+        assert scan(platform.folder, instance).events == []
+        numbers.append(len(calls))
+    assert numbers[0] == numbers[1] > 0
+
+
+def test_the_job_retires_what_is_gone_if_a_person_asks_for_it(
+    platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    register(platform.folder, instance)
+    (platform.data / "tomograms" / "one.mrc").unlink()
+    job = defs.resolve_job_def("register_data_folder")
+    assert job.execute_in_process(instance=instance).success
+    assert sorted(instance.get_dynamic_partitions("tomograms")) == ["one", "two"]
+    config = {"ops": {"register_new_files": {"config": {"retire_missing": True}}}}
+    assert job.execute_in_process(run_config=config, instance=instance).success
+    assert instance.get_dynamic_partitions("tomograms") == ["two"]
+    (record,) = instance.fetch_observations(dg.AssetKey("tomograms"), limit=5).records
+    assert record.asset_observation is not None and record.asset_observation.partition == "one"

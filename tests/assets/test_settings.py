@@ -9,10 +9,12 @@ import pytest
 
 from tomotwin_assets.configs import (
     CONFIGS,
+    SECTION_CONFIGS,
     EvaluationConfig,
     TrainingConfig,
     recorded,
     resolve,
+    resolve_section,
     settings_in,
     settings_of,
 )
@@ -98,10 +100,13 @@ def test_the_readme_shows_every_setting(tmp_path: Path) -> None:
         assert shown[section].split(", ") == settings_in(section)
         assert set(config.model_fields) <= set(settings_in(section))
         resolve(asset, read_settings())
+    for section, config in SECTION_CONFIGS.items():
+        assert shown[section].split(", ") == list(config.model_fields)
+        resolve_section(section, config, read_settings())
 
 
 def test_every_section_belongs_to_somebody() -> None:
-    assert {section for section, _ in CONFIGS.values()} == set(SECTIONS)
+    assert {*(section for section, _ in CONFIGS.values()), *SECTION_CONFIGS} == set(SECTIONS)
 
 
 def test_a_section_that_two_assets_share(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """How good the picks are, wherever the truth is known."""
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from tomotwin_assets import metadata
+from tomotwin_assets import metadata, provenance
 from tomotwin_assets.assets.sources import GROUND_TRUTH
 from tomotwin_assets.batches import SEVERAL_A_RUN, each_partition
 from tomotwin_assets.benchmark import read_benchmark
@@ -28,7 +29,9 @@ from tomotwin_lib.thresholds import curve_record, threshold_curves
 SCORES = ("F1", "Recall", "Precision")
 
 
-@dg.asset(partitions_def=pairs, deps=[GROUND_TRUTH], kinds={"json"}, backfill_policy=SEVERAL_A_RUN)
+@dg.asset(
+    partitions_def=pairs, deps=[GROUND_TRUTH], kinds={"json"}, backfill_policy=SEVERAL_A_RUN, code_version="1"
+)
 @each_partition
 def evaluation_report(
     context: dg.AssetExecutionContext,
@@ -43,6 +46,7 @@ def evaluation_report(
     counted by threshold, from which the leaderboard works out what thresholds of other tomograms would give.
     A tomogram without ground truth gets a report without scores.
     """
+    started = time.perf_counter()
     model, tomogram = split_key(context.partition_key)
     about: dict[str, Any] = {
         "picks": len(located_picks),
@@ -57,7 +61,14 @@ def evaluation_report(
         summary = f"not scored: there is no ground_truth/{tomogram}.txt"
         settings = dg.MetadataValue.json(recorded(config))
         return dg.MaterializeResult(
-            value=report, metadata={"summary": summary, "scored": False, "settings": settings}
+            value=report,
+            metadata={
+                "summary": summary,
+                "scored": False,
+                "settings": settings,
+                **provenance.about(context, started),
+            },
+            data_version=provenance.data_version(context, config),
         )
 
     truth = read_particle_positions(file)
@@ -111,11 +122,13 @@ def evaluation_report(
             "ground_truth": dg.MetadataValue.path(file),
             "particles": len(truth),
             "settings": dg.MetadataValue.json(recorded(config)),
+            **provenance.about(context, started),
         },
+        data_version=provenance.data_version(context, config),
     )
 
 
-@dg.asset(deps=[evaluation_report], kinds={"csv"})
+@dg.asset(deps=[evaluation_report], kinds={"csv"}, code_version="1")
 @with_second_tries
 def leaderboard(
     context: dg.AssetExecutionContext, data_folder: DataFolder
@@ -125,6 +138,7 @@ def leaderboard(
     Honest scores are those of each tomogram at the thresholds that are best on the other ones; best-case
     scores those at its own best thresholds. `leaderboard_by_class.csv`, beside it, has the same by class.
     """
+    started = time.perf_counter()
     benchmark = read_benchmark(data_folder)
     for problem in benchmark.problems:
         context.log.warning(str(problem))
@@ -156,6 +170,7 @@ def leaderboard(
             "chart": metadata.picture(leaderboard_chart(board, production)),
             "by_class_path": dg.MetadataValue.path(by_class),
             **best,
+            **provenance.about(context, started),
         },
     )
 

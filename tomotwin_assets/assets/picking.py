@@ -1,11 +1,14 @@
 """From vectors to coordinates: similarity maps, located picks, files for other programs."""
 
 import time
+from typing import Any
 
 import dagster as dg
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from tomotwin_assets import metadata
+from tomotwin_assets import metadata, provenance
 from tomotwin_assets.batches import SEVERAL_A_RUN, each_partition
 from tomotwin_assets.configs import CoordinatesConfig, PickingConfig, SimilarityConfig, recorded
 from tomotwin_assets.coordinates import picks_by_reference, write_coordinates
@@ -16,7 +19,13 @@ from tomotwin_assets.resources import ComputeDevice, DataFolder
 from tomotwin_assets.values import EmbeddingProduct, ReferenceVolumes, UnstoredEmbedding
 from tomotwin_lib.embedding.estimate import Estimate
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.figures import orthoslices_with_picks, similarity_histogram, similarity_slices
+from tomotwin_lib.figures import (
+    orthoslices_with_picks,
+    picks_beside_similarity,
+    score_histogram,
+    similarity_histogram,
+    similarity_slices,
+)
 from tomotwin_lib.formats.volumes import read_volume
 from tomotwin_lib.locating import locate
 from tomotwin_lib.picking import keep_picks
@@ -27,7 +36,7 @@ from tomotwin_lib.similarity import similarity_map as compare
 from tomotwin_lib.voxel_sizes import differing_voxel_sizes
 
 
-@dg.asset(partitions_def=pairs, kinds={"numpy"}, pool="gpu", backfill_policy=SEVERAL_A_RUN)
+@dg.asset(partitions_def=pairs, kinds={"numpy"}, pool="gpu", backfill_policy=SEVERAL_A_RUN, code_version="1")
 @each_partition
 def similarity_map(
     context: dg.AssetExecutionContext,
@@ -35,6 +44,7 @@ def similarity_map(
     tomogram_embeddings: EmbeddingProduct,
     reference_embeddings: ReferenceEmbedding,
     device: ComputeDevice,
+    data_folder: DataFolder,
 ) -> dg.MaterializeResult[SimilarityMap]:
     """The similarity of every position of the tomogram to every reference; more is better.
 
@@ -48,7 +58,7 @@ def similarity_map(
         if config.refine:
             references = refine_references(tomogram_embeddings, references)
         similarity = compare(tomogram_embeddings, references, progress=show_bars())
-    seconds = time.perf_counter() - started
+    made = provenance.about(context, started, device.name)
     spread = similarity.spread()
     highest = pd.DataFrame(
         {"reference": similarity.references, "highest": spread.highest, "mean": spread.mean}
@@ -65,16 +75,23 @@ def similarity_map(
             + (f"; {problem}" if problem else ""),
             "dagster/row_count": len(similarity.values),
             "references": len(similarity.references),
-            "seconds": round(seconds, 2),
+            "mean_highest_similarity": _finite_mean(spread.highest),
+            "mean_similarity": _finite_mean(spread.mean),
             "similarity_by_reference": metadata.table(highest),
-            "histogram": metadata.picture(similarity_histogram(similarity)),
-            "best_slices": metadata.picture(similarity_slices(similarity)),
+            **metadata.pictures(
+                data_folder,
+                ("similarity_map", *split_key(context.partition_key)),
+                histogram=similarity_histogram(similarity),
+                best_slices=similarity_slices(similarity),
+            ),
             "settings": dg.MetadataValue.json(recorded(config)),
+            **made,
         },
+        data_version=provenance.data_version(context, config),
     )
 
 
-@dg.asset(partitions_def=pairs, kinds={"pandas"}, backfill_policy=SEVERAL_A_RUN)
+@dg.asset(partitions_def=pairs, kinds={"pandas"}, backfill_policy=SEVERAL_A_RUN, code_version="1")
 @each_partition
 def located_picks(
     context: dg.AssetExecutionContext,
@@ -94,15 +111,20 @@ def located_picks(
         overlap=config.overlap,
         progress=show_bars(),
     )
-    seconds = time.perf_counter() - started
+    made = provenance.about(context, started)
     numbers = picks_by_reference(picks)
     found = sum(count > 0 for count in numbers.values())
     volume = read_volume(data_folder.tomogram_file(tomogram))
-    slices = orthoslices_with_picks(
-        volume.data,
-        picks,
-        voxel_size_in_angstrom=volume.voxel_size_in_angstrom,
-        title=f"{tomogram}, picked with {model}",
+    shown: dict[str, Any] = {
+        "voxel_size_in_angstrom": volume.voxel_size_in_angstrom,
+        "title": f"{tomogram}, picked with {model}",
+    }
+    pictures = metadata.pictures(
+        data_folder,
+        ("located_picks", model, tomogram),
+        picks_on_slices=orthoslices_with_picks(volume.data, picks, **shown),
+        picks_and_similarity=picks_beside_similarity(volume.data, picks, similarity_map, **shown),
+        scores_against_background=score_histogram(picks, similarity_map, config.lowest_similarity),
     )
     return dg.MaterializeResult(
         value=picks,
@@ -110,15 +132,17 @@ def located_picks(
             "summary": f"{len(picks):,} picks of {found} kinds of particle",
             "dagster/row_count": len(picks),
             "picks_by_reference": metadata.counts(numbers, "reference", "picks"),
-            "picks_on_slices": metadata.picture(slices),
+            **({"mean_score": float(picks["metric_best"].mean())} if len(picks) else {}),
+            **pictures,
             "box_sizes_in_voxels": metadata.box_sizes(reference_volumes.box_sizes),
-            "seconds": round(seconds, 2),
             "settings": dg.MetadataValue.json(recorded(config)),
+            **made,
         },
+        data_version=provenance.data_version(context, config),
     )
 
 
-@dg.asset(partitions_def=pairs, kinds={"file"}, backfill_policy=SEVERAL_A_RUN)
+@dg.asset(partitions_def=pairs, kinds={"file"}, backfill_policy=SEVERAL_A_RUN, code_version="1")
 @each_partition
 def picked_coordinates(
     context: dg.AssetExecutionContext,
@@ -130,6 +154,7 @@ def picked_coordinates(
 
     One file a reference and format in `products/picked_coordinates/<model>/<tomogram>/`.
     """
+    started = time.perf_counter()
     model, tomogram = split_key(context.partition_key)
     picks = keep_picks(located_picks, minimum_metric=config.minimum_metric, minimum_size=config.minimum_size)
     folder = data_folder.product("picked_coordinates", model, tomogram)
@@ -143,8 +168,11 @@ def picked_coordinates(
             ),
             "path": dg.MetadataValue.path(folder),
             "files": dg.MetadataValue.json([path.name for path in written]),
+            "size_in_mb": round(sum(path.stat().st_size for path in written) / 1e6, 3),
             "settings": dg.MetadataValue.json(recorded(config)),
+            **provenance.about(context, started),
         },
+        data_version=provenance.data_version(context, config),
     )
 
 
@@ -178,3 +206,9 @@ def _score(
         progress=show_bars(),
         on_estimate=tell,
     )
+
+
+def _finite_mean(values: npt.NDArray[np.float64]) -> float:
+    """Over the references that have values; 0 without any, as the UI plots no gaps."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else 0.0

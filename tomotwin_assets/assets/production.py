@@ -1,11 +1,12 @@
 """The model that does the daily work, and the picks that it is trusted with."""
 
+import time
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from tomotwin_assets import metadata
+from tomotwin_assets import metadata, provenance
 from tomotwin_assets.batches import SEVERAL_A_RUN, each_partition
 from tomotwin_assets.benchmark import read_benchmark
 from tomotwin_assets.configs import ProductionConfig, ProductionPicksConfig, PromotionConfig, recorded
@@ -29,7 +30,7 @@ from tomotwin_lib.leaderboard import leaderboard as board_of
 from tomotwin_lib.thresholds import keep_above
 
 
-@dg.asset(deps=["leaderboard", "trained_model"], kinds={"json"})
+@dg.asset(deps=["leaderboard", "trained_model"], kinds={"json"}, code_version="1")
 @with_second_tries
 def production_model(
     context: dg.AssetExecutionContext, config: PromotionConfig, data_folder: DataFolder
@@ -41,6 +42,7 @@ def production_model(
     are the best ones on all benchmark tomograms together. `products/production_model.json` keeps all earlier
     promotions.
     """
+    started = time.perf_counter()
     products = ensure_writable_folder(data_folder.path / "products")
     with locked(products / ".production_model.lock", "another run is deciding about the production model"):
         decision = decide(data_folder, config)
@@ -63,6 +65,7 @@ def production_model(
             **(_told(decision.promotion) if decision.promotion is not None else {}),
             "chart": metadata.picture(leaderboard_chart(board, promoted.model if promoted else None)),
             "settings": dg.MetadataValue.json(settings),
+            **provenance.about(context, started),
             **metadata.file_metadata(path),
         },
         data_version=dg.DataVersion(promoted.version if promoted is not None else "none"),
@@ -75,6 +78,7 @@ def production_model(
     deps=[production_model, "located_picks"],
     kinds={"file"},
     backfill_policy=SEVERAL_A_RUN,
+    code_version="1",
 )
 @each_partition
 def production_picks(
@@ -85,6 +89,7 @@ def production_picks(
     The thresholds come from the benchmark, not from this tomogram. One file a reference and format, as
     `[coordinates]` says, in `products/production_picks/<tomogram>/`.
     """
+    started = time.perf_counter()
     tomogram = context.partition_key
     promotion = require_promotion(data_folder)
     located = _located(data_folder, promotion, tomogram)
@@ -127,7 +132,9 @@ def production_picks(
             "path": dg.MetadataValue.path(folder),
             "files": dg.MetadataValue.json([path.name for path in written]),
             "settings": dg.MetadataValue.json(recorded(config)),
+            **provenance.about(context, started),
         },
+        data_version=provenance.data_version(context, config),
     )
 
 

@@ -28,7 +28,7 @@ class PublishedDataConfig(dg.Config):
 
 # No stage has it, so `tomotwin-platform run` never downloads; and with nothing asked for, nor does
 # materialising everything in the UI.
-@dg.asset(kinds={"zenodo"})
+@dg.asset(kinds={"zenodo"}, code_version="1")
 def published_data(
     context: dg.AssetExecutionContext, config: PublishedDataConfig, data_folder: DataFolder
 ) -> dg.MaterializeResult[None]:

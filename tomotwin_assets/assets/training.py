@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from tomotwin_assets import metadata
+from tomotwin_assets import metadata, provenance
 from tomotwin_assets.assets.sources import MODELS, SUBVOLUMES
 from tomotwin_assets.configs import TrainingConfig, recorded
 from tomotwin_assets.partitions import models
@@ -20,7 +20,7 @@ from tomotwin_lib.errors import InputError
 from tomotwin_lib.figures import subvolume_gallery, training_curve
 from tomotwin_lib.files import ensure_writable_folder, md5_of_file, replace_folder
 from tomotwin_lib.formats.ground_truth import label_from_name
-from tomotwin_lib.formats.volumes import find_volumes, read_subvolume
+from tomotwin_lib.formats.volumes import find_volumes, read_subvolume, read_volume
 from tomotwin_lib.networks.checkpoint import load_network
 from tomotwin_lib.networks.configuration import read_configuration
 from tomotwin_lib.training.trainer import train
@@ -28,17 +28,27 @@ from tomotwin_lib.training.trainer import train
 CURVE_ROWS = 10
 
 
-@dg.asset(deps=[SUBVOLUMES], kinds={"mrc"})
+@dg.asset(deps=[SUBVOLUMES], kinds={"mrc"}, code_version="1")
 @with_second_tries
-def training_data(data_folder: DataFolder) -> dg.MaterializeResult[TrainingData]:
+def training_data(
+    context: dg.AssetExecutionContext, data_folder: DataFolder
+) -> dg.MaterializeResult[TrainingData]:
     """Labelled subvolumes to train on and to validate with, counted by class.
 
     A data folder without `subvolumes/` is fine as long as its networks are imported.
     """
+    started = time.perf_counter()
     if not data_folder.training.is_dir():
         summary = "no subvolumes/train: networks can be imported, not trained"
         return dg.MaterializeResult(
-            value=TrainingData(), metadata={"summary": summary, "dagster/row_count": 0, "classes": 0}
+            value=TrainingData(),
+            metadata={
+                "summary": summary,
+                "dagster/row_count": 0,
+                "classes": 0,
+                **provenance.about(context, started),
+            },
+            data_version=provenance.data_version(context),
         )
 
     training, validation = find_volumes([data_folder.training]), find_volumes([data_folder.validation])
@@ -61,13 +71,18 @@ def training_data(data_folder: DataFolder) -> dg.MaterializeResult[TrainingData]
             "validation_subvolumes": len(validation),
             "classes": len(data.training),
             "subvolumes_by_class": metadata.table(table.rename_axis("class").reset_index()),
-            "one_of_each_class": metadata.picture(gallery),
+            "voxel_size_in_angstrom": read_volume(training[0]).voxel_size_in_angstrom or 0.0,
+            **metadata.pictures(data_folder, ("training_data",), one_of_each_class=gallery),
             "folder": dg.MetadataValue.path(data_folder.training),
+            **provenance.about(context, started),
         },
+        data_version=provenance.data_version(context),
     )
 
 
-@dg.asset(partitions_def=models, deps=[MODELS, training_data], kinds={"pytorch"}, pool="gpu")
+@dg.asset(
+    partitions_def=models, deps=[MODELS, training_data], kinds={"pytorch"}, pool="gpu", code_version="1"
+)
 @with_second_tries
 def trained_model(
     context: dg.AssetExecutionContext, config: TrainingConfig, data_folder: DataFolder, device: ComputeDevice
@@ -85,7 +100,6 @@ def trained_model(
         extra: dict[str, Any] = {"source": "imported"}
     else:
         checkpoint, extra = _train(model, file, config, data_folder, device.name)
-        extra["seconds"] = round(time.perf_counter() - started, 1)
     loaded = load_network(checkpoint, "cpu")
     weights = sum(parameter.numel() for parameter in loaded.network.parameters())
     identifier = str(loaded.configuration["identifier"])
@@ -101,6 +115,7 @@ def trained_model(
             "md5": loaded.md5,
             "settings": dg.MetadataValue.json(recorded(config)),
             **extra,
+            **provenance.about(context, started, device.name if extra["source"] == "trained" else None),
         },
         data_version=dg.DataVersion(md5_of_file(checkpoint)),
     )
@@ -144,12 +159,15 @@ def _train(
     last, best = result.history.iloc[-1], result.history["valid_f1"].max()
     return folder / f"{config.keep}.pth", {
         "source": "trained",
-        "device": device,
         "epochs": len(result.history),
         "last_training_loss": float(last["train_loss"]),
         "last_validation_loss": float(last["valid_loss"]),
         "best_validation_f1": float(best),
-        "training_curve": metadata.picture(training_curve(result.history, title=f"Training of {model}")),
+        **metadata.pictures(
+            data_folder,
+            ("trained_model", model),
+            training_curve=training_curve(result.history, title=f"Training of {model}"),
+        ),
         "last_epochs": metadata.table(result.history.tail(CURVE_ROWS), digits=5),
         "training_folder": dg.MetadataValue.path(folder),
     }

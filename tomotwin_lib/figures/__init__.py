@@ -6,6 +6,7 @@ threads do not disturb each other. Write one with :func:`save_figure`, or embed 
 
 from __future__ import annotations
 
+from tomotwin_lib.figures.beside import picks_beside_similarity, score_histogram
 from tomotwin_lib.figures.charts import score_bars, similarity_histogram, training_curve
 from tomotwin_lib.figures.galleries import similarity_slices, subvolume_gallery
 from tomotwin_lib.figures.leaderboards import leaderboard_chart
@@ -16,9 +17,11 @@ __all__ = [
     "PALETTE",
     "leaderboard_chart",
     "orthoslices_with_picks",
+    "picks_beside_similarity",
     "png_bytes",
     "save_figure",
     "score_bars",
+    "score_histogram",
     "similarity_histogram",
     "similarity_slices",
     "subvolume_gallery",

@@ -41,7 +41,7 @@ class _View:
     depth: str
 
 
-_XY = _View(0, "X", "Y", "Z")
+XY = _View(0, "X", "Y", "Z")
 _XZ = _View(1, "X", "Z", "Y")
 _ZY = _View(2, "Z", "Y", "X")
 
@@ -72,23 +72,23 @@ def orthoslices_with_picks(
     voxel_size_in_angstrom : adds a scale bar.
     """
     classes = pick_classes(picks, names, box_sizes)
-    at = centre if centre is not None else _densest(volume.shape, classes)
+    at = centre if centre is not None else densest(volume.shape, classes)
     depth, height, width = volume.shape
     scale = _LONGEST_EDGE_INCHES / max(width + depth, height + depth)
     legend_inches = 0.75 if classes.labels else 0.0
     figure = new_figure((width + depth) * scale + 1.1, (height + depth) * scale + 1.0 + legend_inches)
     grid = figure.add_gridspec(2, 2, width_ratios=(width, depth), height_ratios=(height, depth))
-    panels = {_XY: figure.add_subplot(grid[0, 0])}
-    panels[_ZY] = figure.add_subplot(grid[0, 1], sharey=panels[_XY])
-    panels[_XZ] = figure.add_subplot(grid[1, 0], sharex=panels[_XY])
+    panels = {XY: figure.add_subplot(grid[0, 0])}
+    panels[_ZY] = figure.add_subplot(grid[0, 1], sharey=panels[XY])
+    panels[_XZ] = figure.add_subplot(grid[1, 0], sharex=panels[XY])
 
     for view, axes in panels.items():
-        _draw_slice(axes, volume, view, at[view.cut])
-        _draw_picks(axes, classes, view, at[view.cut])
+        draw_slice(axes, volume, view, at[view.cut])
+        draw_picks(axes, classes, view, at[view.cut])
         _draw_cuts(axes, view, at)
-    panels[_XY].tick_params(labelbottom=False)
+    panels[XY].tick_params(labelbottom=False)
     panels[_ZY].tick_params(labelleft=False)
-    panels[_XY].set_ylabel("Y")
+    panels[XY].set_ylabel("Y")
     panels[_XZ].set(xlabel="X", ylabel="Z")
     panels[_ZY].set_xlabel("Z")
     corner = figure.add_subplot(grid[1, 1])
@@ -98,15 +98,15 @@ def orthoslices_with_picks(
         transform=corner.transAxes,
     )  # fmt: skip
     if voxel_size_in_angstrom:
-        _scale_bar(panels[_XY], width, height, voxel_size_in_angstrom)
+        scale_bar(panels[XY], width, height, voxel_size_in_angstrom)
     if title:
         figure.suptitle(title, fontsize=11)
     if classes.labels:
-        _legend(figure, classes)
+        pick_legend(figure, classes)
     return figure
 
 
-def _densest(shape: tuple[int, ...], classes: PickClasses) -> tuple[int, int, int]:
+def densest(shape: tuple[int, ...], classes: PickClasses) -> tuple[int, int, int]:
     """The voxel (z, y, x) through which the slices show most of the spheres; the middle without picks."""
     at = []
     for axis, size in enumerate(shape):
@@ -119,7 +119,8 @@ def _densest(shape: tuple[int, ...], classes: PickClasses) -> tuple[int, int, in
     return at[0], at[1], at[2]
 
 
-def _draw_slice(axes: Axes, volume: npt.NDArray[Any], view: _View, layer: int) -> None:
+def draw_slice(axes: Axes, volume: npt.NDArray[Any], view: _View, layer: int) -> None:
+    """The slice at ``layer`` of the axis that the view cuts."""
     low = max(layer - _SLAB // 2, 0)
     slab = np.take(volume, range(low, min(layer + _SLAB // 2 + 1, volume.shape[view.cut])), axis=view.cut)
     picture = gaussian_filter(slab.astype(np.float32).mean(axis=view.cut), _BLUR)
@@ -137,7 +138,8 @@ def _draw_slice(axes: Axes, volume: npt.NDArray[Any], view: _View, layer: int) -
     axes.tick_params(labelsize=7, length=2.5)
 
 
-def _draw_picks(axes: Axes, classes: PickClasses, view: _View, layer: int) -> None:
+def draw_picks(axes: Axes, classes: PickClasses, view: _View, layer: int) -> None:
+    """Circles where a slice cuts the spheres around the picks."""
     columns = {"Z": 0, "Y": 1, "X": 2}
     distance = classes.positions[:, columns[view.depth]] - layer
     diameters = 2 * np.sqrt(np.maximum(classes.radii**2 - distance**2, 0))
@@ -163,7 +165,7 @@ def _draw_cuts(axes: Axes, view: _View, at: tuple[int, int, int]) -> None:
     axes.axhline(place[view.up], color="white", linewidth=0.6, linestyle=(0, (4, 4)), alpha=0.6)
 
 
-def _scale_bar(axes: Axes, width: int, height: int, voxel_size_in_angstrom: float) -> None:
+def scale_bar(axes: Axes, width: int, height: int, voxel_size_in_angstrom: float) -> None:
     """A bar of 1, 2 or 5 times a power of ten nanometres, about a fifth of the picture long."""
     wanted = 0.2 * width * voxel_size_in_angstrom / 10
     power = 10.0 ** math.floor(math.log10(wanted))
@@ -178,7 +180,8 @@ def _scale_bar(axes: Axes, width: int, height: int, voxel_size_in_angstrom: floa
     )  # fmt: skip
 
 
-def _legend(figure: Figure, classes: PickClasses) -> None:
+def pick_legend(figure: Figure, classes: PickClasses) -> None:
+    """The classes with their numbers of picks, below the figure."""
     handles = [
         Patch(fill=False, edgecolor=colour(index), linestyle=line_style(index), linewidth=1.5,
               label=f"{label} ({(classes.classes == index).sum()})")

@@ -88,6 +88,21 @@ def read_header(path: Path) -> MrcHeader:
     )
 
 
+def missing_bytes(path: Path) -> int:
+    """How many bytes a file lacks of what its header promises: it is cut off, or still being written.
+
+    0 for a whole file, and for one that is no MRC file at all: no more bytes would mend it.
+    """
+    size = path.stat().st_size
+    if size < HEADER_BYTES:
+        return HEADER_BYTES - size
+    try:
+        header = read_header(path)
+    except InputError:
+        return 0
+    return max(0, header.data_offset + header.data_bytes - size)
+
+
 def _first_bytes(path: Path) -> bytes:
     with open_to_read(path) as stream:
         raw = stream.read(HEADER_BYTES)
