@@ -24,9 +24,10 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+from live_data import age, live_data
 from live_platform import CODE, WEB, LivePlatform
 from postgres_server import postgres_server
-from tiny_platform import write_checkpoint, write_data_folder, write_tomogram
+from tiny_platform import write_checkpoint, write_tomogram
 
 from benchmarks.machine import usable_cores
 from tomotwin_assets.instance import HOME_VARIABLE
@@ -34,7 +35,6 @@ from tomotwin_assets.partitions import models, pair_key, tomograms
 from tomotwin_assets.settings import DATA_VARIABLE, DEVICE_VARIABLE
 
 RESULTS = Path(__file__).parent / "results"
-OLD = time.time() - 3600
 PAGES = {
     "catalogue": "/assets",
     "asset graph": "/asset-groups",
@@ -100,8 +100,8 @@ def measure_unattended(count: int, minutes: float) -> str:
     """
     with _platform() as platform:
         for index in range(count):
-            os.utime(write_tomogram(platform.data, f"t{index:04d}", seed=index), (OLD, OLD))
-        _age(platform.data)
+            write_tomogram(platform.data, f"t{index:04d}", seed=index)
+        age(platform.data)
         platform.start()
         started = time.monotonic()
         folder = platform.data / "products" / "picked_coordinates" / "net"
@@ -140,9 +140,7 @@ def measure_unattended(count: int, minutes: float) -> str:
 def _platform() -> Iterator[LivePlatform]:
     """A tiny data folder and a platform with PostgreSQL; this process has the same environment."""
     root = Path(tempfile.mkdtemp(prefix="load-"))
-    data = root / "data"
-    data.mkdir()
-    write_data_folder(data)
+    data = live_data(root, by_hand=False)
     with postgres_server() as server:
         storage = {"storage": {"postgres": {"postgres_url": server.url()}}}
         platform = LivePlatform(data, root / "home", configuration=storage)
@@ -163,14 +161,7 @@ def _many_files(data: Path, count: int, model_count: int) -> None:
     model = write_checkpoint(data, "m00")
     for index in range(1, model_count - 1):
         shutil.copyfile(model, model.with_name(f"m{index:02d}.pth"))
-    _age(data)
-
-
-def _age(data: Path) -> None:
-    """Nothing passes for a file that is still being copied."""
-    for folder in ("tomograms", "models"):
-        for path in (data / folder).iterdir():
-            os.utime(path, (OLD, OLD))
+    age(data)
 
 
 def _sensors() -> dict[str, dg.SensorDefinition]:

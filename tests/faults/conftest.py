@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from injuries import Outcome, small_disk
+from live_data import live_data
 from live_platform import LivePlatform, live_platform, wait_for
 from postgres_server import PostgresServer, postgres_server
-from tiny_platform import write_data_folder, write_tomogram
 
 _OUTCOMES: list[Outcome] = []
 # Large enough to be caught while its embedding is written.
 LARGE = "large"
-LARGE_SHAPE = (40, 96, 96)
 TOMOGRAMS = ("one", "two", LARGE)
 
 
@@ -31,7 +29,7 @@ def outcome(request: pytest.FixtureRequest) -> Outcome:
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePlatform]:
     """A platform with SQLite whose products lie on a small disk; everything before picking is made."""
     root = tmp_path_factory.mktemp("faults")
-    data = _data_folder(root)
+    data = live_data(root, by_hand=True, large=LARGE)
     # Otherwise the queue would keep two runs that need the device from running at once.
     two_devices = {"concurrency": {"pools": {"default_limit": 2}}}
     with (
@@ -58,7 +56,8 @@ def platform_on_postgres(
     """The same with its history in PostgreSQL."""
     root = tmp_path_factory.mktemp("postgres")
     storage = {"storage": {"postgres": {"postgres_url": database.url()}}}
-    with live_platform(_data_folder(root), root / "home", configuration=storage) as live:
+    data = live_data(root, by_hand=True, large=LARGE)
+    with live_platform(data, root / "home", configuration=storage) as live:
         prepare(live)
         yield live
 
@@ -70,14 +69,6 @@ def prepare(live: LivePlatform) -> None:
     first += [live.launch("check_tomogram", tomogram=tomogram) for tomogram in TOMOGRAMS]
     assert {live.finished(run) for run in first} == {"SUCCESS"}
     assert live.finished(live.launch("train_model", model="net")) == "SUCCESS"
-
-
-def _data_folder(root: Path) -> Path:
-    data = root / "data"
-    data.mkdir()
-    write_data_folder(data)
-    write_tomogram(data, LARGE, seed=4, shape=LARGE_SHAPE)
-    return data
 
 
 @pytest.hookimpl(hookwrapper=True)

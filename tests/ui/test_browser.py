@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from live_data import live_data
 from live_platform import LivePlatform, live_platform, wait_for
 from PIL import Image
-from tiny_platform import TRUTH, write_data_folder, write_tomogram
+from tiny_platform import TRUTH, write_tomogram
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: the extra `ui`")
 
@@ -38,10 +39,7 @@ pytestmark = [
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePlatform]:
     """A live platform with one trained network, on which the sensors start no runs by themselves."""
     root = tmp_path_factory.mktemp("ui")
-    data = root / "data"
-    data.mkdir()
-    write_data_folder(data)
-    with live_platform(data, root / "home") as live:
+    with live_platform(live_data(root, by_hand=True), root / "home") as live:
         wait_for("the partitions", lambda: live.partitions("models") == ["net"], 120)
         first = [live.launch("prepare_data"), live.launch("train_model", model="net")]
         assert {live.finished(run) for run in first[:1]} == {"SUCCESS"}
