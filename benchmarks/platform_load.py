@@ -30,8 +30,10 @@ from postgres_server import postgres_server
 from tiny_platform import write_checkpoint, write_tomogram
 
 from benchmarks.machine import usable_cores
+from tomotwin_assets.definitions import defs
 from tomotwin_assets.instance import HOME_VARIABLE
 from tomotwin_assets.partitions import models, pair_key, tomograms
+from tomotwin_assets.resources import DataFolder
 from tomotwin_assets.settings import DATA_VARIABLE, DEVICE_VARIABLE
 
 RESULTS = Path(__file__).parent / "results"
@@ -165,22 +167,23 @@ def _many_files(data: Path, count: int, model_count: int) -> None:
 
 
 def _sensors() -> dict[str, dg.SensorDefinition]:
-    from tomotwin_assets.definitions import defs
-
     repository = defs.get_repository_def()
     return {sensor.name: sensor for sensor in repository.sensor_defs}
 
 
 def _ticks(platform: LivePlatform, name: str, wanted: int, most: int = 60) -> list[tuple[str, str, str]]:
     """Tick a sensor until it finds nothing new, doing what it asks for as the daemon does."""
-    from tomotwin_assets.definitions import defs
-
     sensor, busy, applying, cursor, news = _sensors()[name], [], 0.0, None, 0
     idle = None
     for _ in range(most):
         with (
             dg.DagsterInstance.get() as instance,
-            dg.build_sensor_context(instance=instance, cursor=cursor, definitions=defs) as context,
+            dg.build_sensor_context(
+                instance=instance,
+                cursor=cursor,
+                repository_def=defs.get_repository_def(),
+                resources={"data_folder": DataFolder(root=str(platform.data))},
+            ) as context,
         ):
             started = time.perf_counter()
             tick = sensor.evaluate_tick(context)
