@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-.PHONY: install demo test test-all test-ui test-faults bench bench-large bench-platform screenshots ui lint clean
+.PHONY: install demo test test-all test-deploy test-deploy-demo test-ui test-faults bench bench-large \
+	bench-platform screenshots ui lint clean
 
 install: $(INSTALLED)
 
@@ -21,7 +22,15 @@ test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m ""
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not deploy and not ui and not faults"
+
+# Needs PostgreSQL and Redis (Debian: apt-get install postgresql redis-server); what is absent is skipped.
+test-deploy: install
+	$(BIN)/python -m pytest -m "deploy and not exhaustive" tests/deploy
+
+# The same with the demo, whose network is trained: half an hour.
+test-deploy-demo: install
+	$(BIN)/python -m pytest -m "deploy and exhaustive" tests/deploy
 
 test-ui: install
 	$(BIN)/python -m pytest tests/ui -m ui

@@ -145,7 +145,7 @@ def _require_free(host: str, port: int) -> None:
 
 def show_leaderboard(folder: DataFolder) -> None:
     """Print how the models compare, and which one is in production; nothing where there is nothing yet."""
-    path = folder.product("leaderboard")
+    path = folder.fetch(folder.product("leaderboard"))
     if path.is_file():
         board = pd.read_csv(path)
         shown = pd.DataFrame(
@@ -177,7 +177,7 @@ def _with_interval(row: dict[Hashable, Any], kind: str) -> str:
 def _say_production(folder: DataFolder) -> None:
     promotion = read_promotion(folder)
     if promotion is None:
-        if folder.product(PRODUCTION_MODEL).is_file():
+        if folder.is_kept(folder.product(PRODUCTION_MODEL)):
             console.print("No model is in production: tomotwin-platform promote NAME --why …")
         return
     replaced = f", in place of {promotion.replaced}" if promotion.replaced else ""

@@ -263,7 +263,7 @@ def _checks_of(asset: str) -> dg.AssetChecksDefinition:
         refused: list[str] = []
         for key in context.partition_keys:
             for found in evaluate(asset, data_folder, context.instance, key, selected):
-                context.op_execution_context.log_event(found)
+                context.op_execution_context.log_event(found)  # type: ignore[arg-type]
                 if found.blocking and not found.passed:
                     refused.append(f"{key}: {found.check_name}: {found.description}")
         if refused:

@@ -10,6 +10,7 @@ import dagster as dg
 from dagster._utils.schedules import is_valid_cron_string
 from pydantic import Field, ValidationError, field_validator
 
+from tomotwin_assets.explaining import explained, unit
 from tomotwin_assets.settings import FILE, Settings, read_settings
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.exporting import DEFAULT_FORMATS, FORMATS
@@ -22,24 +23,29 @@ C = TypeVar("C", bound=dg.Config)
 CONFIGS: dict[str, tuple[str, type[dg.Config]]] = {}
 """Asset, or schedule, → (section of the settings file, class of its settings)."""
 
+SECTION_CONFIGS: dict[str, type[dg.Config]] = {}
+"""Section of the settings file → class of its settings, for those that are no step's."""
+
 
 def settings_of(asset: str, section: str) -> Callable[[type[C]], type[C]]:
-    """Class decorator: the settings of ``asset``, with the defaults that ``[section]`` of the files gives."""
+    """Class decorator: the settings of ``asset``, with the defaults that ``[section]`` of the files gives.
+
+    Each description tells unit, range and default as well (:mod:`tomotwin_assets.explaining`).
+    """
 
     def apply(config: type[C]) -> type[C]:
         CONFIGS[asset] = (section, config)
         given = resolve(asset, read_settings())
         for name in type(given).model_fields:
             config.model_fields[name].default = getattr(given, name)
-        config.model_rebuild(force=True)
-        return config
+        return explained(config)
 
     return apply
 
 
 def settings_in(section: str) -> list[str]:
     """The settings of a section; one that several assets share has those of all."""
-    configs = [config for name, config in CONFIGS.values() if name == section]
+    configs = [config for name, config in [*CONFIGS.values(), *SECTION_CONFIGS.items()] if name == section]
     return list(dict.fromkeys(name for config in configs for name in config.model_fields))
 
 
@@ -90,13 +96,24 @@ def recorded(config: dg.Config) -> dict[str, Any]:
 class TrainingConfig(dg.Config):
     """How long to train and what to keep; how to train stands in the model's JSON file."""
 
-    epochs: int = Field(default=10, ge=1, description="Passes through the training subvolumes; 1 or more.")
+    epochs: int = Field(
+        default=10,
+        ge=1,
+        description="Passes through the training subvolumes.",
+        json_schema_extra=unit("epochs"),
+    )
     max_minutes: Optional[float] = Field(
         default=None,
         gt=0,
+        json_schema_extra=unit("minutes"),
         description="Stop after this many minutes even if epochs are left. Empty: no limit.",
     )
-    seed: int = Field(default=0, ge=0, description="Of weights, batches and augmentation.")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        description="Where chance begins: weights, batches and augmentation.",
+        json_schema_extra=unit("none"),
+    )
     keep: Literal["best_f1", "best_loss", "final"] = Field(
         default="best_loss",
         description="The network to keep: lowest validation loss, best validation F1 (coarse: it soon is 1 "
@@ -116,10 +133,14 @@ class EmbeddingConfig(dg.Config):
     stride: int = Field(
         default=2,
         ge=1,
-        description="Distance of neighbouring windows, in voxels. 2 is as dense as TomoTwin's default.",
+        json_schema_extra=unit("voxels"),
+        description="Distance of neighbouring windows. 2 is as dense as TomoTwin's default.",
     )
     batch_size: int = Field(
-        default=64, ge=1, description="Windows in a batch, for networks that are evaluated window by window."
+        default=64,
+        ge=1,
+        json_schema_extra=unit("windows"),
+        description="Windows in a batch, for networks that are evaluated window by window.",
     )
     padding: bool = Field(
         default=True,
@@ -151,15 +172,20 @@ class PickingConfig(dg.Config):
         default=0.5,
         ge=-1,
         le=1,
-        description="A pick's similarity to its reference is at least this; -1 to 1.",
+        json_schema_extra=unit("cosine similarity"),
+        description="A pick's similarity to its reference is at least this.",
     )
     tolerance: float = Field(
-        default=0.2, gt=0, description="A pick's region reaches down to its maximum minus this similarity."
+        default=0.2,
+        gt=0,
+        json_schema_extra=unit("similarity"),
+        description="A pick's region reaches down to its maximum minus this similarity.",
     )
     overlap: float = Field(
         default=0.6,
         gt=0,
         le=1,
+        json_schema_extra=unit("intersection over union"),
         description="Of two picks whose boxes' IoU exceeds this, the better one stays.",
     )
 
@@ -174,11 +200,13 @@ class CoordinateFilesConfig(dg.Config):
     output_voxel_size_in_angstrom: Optional[float] = Field(
         default=None,
         gt=0,
+        json_schema_extra=unit("Å"),
         description="Write coordinates in voxels of this size, such as those of the tilt series. relion4 and "
         "relion5 need it. Empty: in those of the tomogram.",
     )
     tomogram_size: Optional[list[int]] = Field(
         default=None,
+        json_schema_extra=unit("voxels"),
         description="x, y, z of the tomogram in voxels of that size, for relion5. Empty: scaled and rounded.",
     )
 
@@ -190,11 +218,13 @@ class CoordinatesConfig(CoordinateFilesConfig):
     minimum_metric: Optional[float] = Field(
         default=None,
         ge=-1,
+        json_schema_extra=unit("similarity"),
         description="Leave out picks that are not more similar than this. Empty: keep all.",
     )
     minimum_size: Optional[int] = Field(
         default=None,
         ge=0,
+        json_schema_extra=unit("positions of the map"),
         description="Leave out picks whose region has no more positions than this. Empty: keep all.",
     )
 
@@ -210,10 +240,17 @@ class EvaluationConfig(dg.Config):
     """How picks are compared with ground truth."""
 
     fbeta: float = Field(
-        default=1.0, gt=0, description="Above 1 recall weighs more, below 1 precision; 1 is F1."
+        default=1.0,
+        gt=0,
+        json_schema_extra=unit("none"),
+        description="Above 1 recall weighs more, below 1 precision; 1 is F1.",
     )
     optimise_step: float = Field(
-        default=0.01, gt=0, le=0.5, description="Step of the similarity thresholds that the best case tries."
+        default=0.01,
+        gt=0,
+        le=0.5,
+        json_schema_extra=unit("similarity"),
+        description="Step of the similarity thresholds that the best case tries.",
     )
 
 
@@ -230,17 +267,20 @@ class ProductionConfig(dg.Config):
         default=0.01,
         ge=0,
         le=1,
+        json_schema_extra=unit("F1"),
         description="Rule: a model must be better than the one in production by this mean F1 on the "
-        "benchmark or more; 0 to 1.",
+        "benchmark or more.",
     )
     worst_class_drop: float = Field(
         default=0.05,
         ge=0,
         le=1,
-        description="Rule: and no class may be worse by more than this F1; 0 to 1.",
+        json_schema_extra=unit("F1"),
+        description="Rule: and no class may be worse by more than this.",
     )
 
 
+@explained
 class PromotionConfig(ProductionConfig):
     """A person's word about production. With neither a model nor roll_back, the rule is asked."""
 
@@ -272,6 +312,7 @@ class ReevaluationConfig(dg.Config):
         return cron
 
 
+@explained
 class ArrivalsConfig(dg.Config):
     """What happens by itself when files arrive; read at every look of the sensors."""
 
@@ -281,21 +322,28 @@ class ArrivalsConfig(dg.Config):
     settle_seconds: float = Field(
         default=20.0,
         ge=0,
-        description="A file is taken for complete when it has not changed for this many seconds.",
+        json_schema_extra=unit("seconds"),
+        description="A file is taken for complete when it has not changed for so long.",
     )
     queue_ahead: int = Field(
-        default=10, ge=1, description="Runs that are queued or at work at a time because of arrivals."
+        default=10,
+        ge=1,
+        json_schema_extra=unit("runs"),
+        description="Runs that are queued or at work at a time because of arrivals.",
     )
     tomograms_per_run: int = Field(
-        default=8, ge=1, description="Tomograms of one model in one run, which loads the network once."
+        default=8,
+        ge=1,
+        json_schema_extra=unit("tomograms"),
+        description="Tomograms of one model in one run, which loads the network once.",
     )
     retire_after_minutes: float = Field(
         default=10.0,
         ge=0,
-        description="A tomogram whose file has been gone for so many minutes is no partition any more; its "
+        json_schema_extra=unit("minutes"),
+        description="A tomogram whose file has been gone for so long is no partition any more; its "
         "products are kept.",
     )
 
 
-SECTION_CONFIGS: dict[str, type[dg.Config]] = {"arrivals": ArrivalsConfig}
-"""Section of the settings file → class of its settings, for those that are no step's."""
+SECTION_CONFIGS["arrivals"] = ArrivalsConfig

@@ -71,7 +71,7 @@ class Currency:
         made = self._made(asset, key)
         if made is None:
             return "not made yet"
-        if not self.folder.product(asset, *(split_key(key) if key else ())).exists():
+        if not self.folder.is_kept(self.folder.product(asset, *(split_key(key) if key else ()))):
             return "its file is gone"
         if self._settings_differ(made, asset, key):
             return "its settings have changed"

@@ -14,6 +14,7 @@ from tomotwin_assets.assets import (
     sources,
     training,
 )
+from tomotwin_assets.executors import step_executor
 from tomotwin_assets.io_managers import ProductStore
 from tomotwin_assets.resources import ComputeDevice, DataFolder
 
@@ -47,6 +48,5 @@ defs = dg.Definitions(
         "io_manager": ProductStore(data_folder=_data_folder),
     },
     loggers={"console": dg.colored_console_logger, progress.NAME: progress.shell_logger},
-    # Work is parallel over partitions, each of which is a run of its own; inside one, a step needs the last.
-    executor=dg.in_process_executor,
+    executor=step_executor(),
 )

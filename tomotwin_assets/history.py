@@ -53,11 +53,19 @@ def latest_numbers(graph: Graph, instance: dg.DagsterInstance) -> dict[str, dict
                 dg.AssetKey(asset), dg.DagsterEventType.ASSET_MATERIALIZATION
             )
             made[asset] = dict(numbers.items())
-    for record in instance.get_asset_records([dg.AssetKey(a) for a, d in graph.dimensions.items() if not d]):
-        entry = record.asset_entry
-        if (number := entry.last_materialization_storage_id) is not None:
-            made[entry.asset_key.to_user_string()] = {None: number}
+    for asset, number in _numbers_without_partitions(graph, instance).items():
+        made[asset] = {None: number}
     return made
+
+
+def _numbers_without_partitions(graph: Graph, instance: dg.DagsterInstance) -> dict[str, int]:
+    without = [dg.AssetKey(asset) for asset, dimensions in graph.dimensions.items() if not dimensions]
+    entries = [record.asset_entry for record in instance.get_asset_records(without)]
+    return {
+        entry.asset_key.to_user_string(): entry.last_materialization_storage_id
+        for entry in entries
+        if entry.last_materialization_storage_id is not None
+    }
 
 
 def latest_attempts(graph: Graph, instance: dg.DagsterInstance) -> dict[str, dict[str | None, Attempt]]:
@@ -70,12 +78,11 @@ def latest_attempts(graph: Graph, instance: dg.DagsterInstance) -> dict[str, dic
                 dg.AssetKey(asset)
             )
             found[asset] = dict(starts.items())
-    without = [dg.AssetKey(asset) for asset, dimensions in graph.dimensions.items() if not dimensions]
-    for record in instance.get_asset_records(without):
-        entry = record.asset_entry
-        run, number = entry.last_planned_materialization_run_id, entry.last_planned_materialization_storage_id
-        if run and number and number > (entry.last_materialization_storage_id or 0):
-            found[entry.asset_key.to_user_string()] = {None: (run, number)}
+    numbers = _numbers_without_partitions(graph, instance)
+    for asset in (asset for asset, dimensions in graph.dimensions.items() if not dimensions):
+        start = storage.get_latest_planned_materialization_info(dg.AssetKey(asset))
+        if start is not None and start.storage_id > numbers.get(asset, 0):
+            found[asset] = {None: (start.run_id, start.storage_id)}
     runs = _runs(instance, {run for keys in found.values() for run, _ in keys.values()})
     return {
         asset: {key: replace(runs[run], number=number) for key, (run, number) in keys.items() if run in runs}

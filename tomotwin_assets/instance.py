@@ -32,6 +32,7 @@ concurrency:
   pools:
     default_limit: 1  # of the pool "gpu": one network at a time on the device
     granularity: op  # a run waits for the device step by step; the others go on
+    op_granularity_run_buffer: 1  # runs that start while the device is taken, and wait for it step by step
 run_monitoring:
   enabled: true
   poll_interval_seconds: 30

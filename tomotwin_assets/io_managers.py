@@ -105,6 +105,7 @@ def _read_embedding(folder: DataFolder, path: Path) -> TomogramEmbedding | Unsto
         record = frames.read_frame(path).attrs.get(_UNSTORED)
         if record is not None:
             files = {name: str(folder.path / record[name]) for name in ("model", "tomogram")}
+            folder.fetch(folder.path / record["model"])
             return UnstoredEmbedding(**files, options=record["options"])
     return frames.read_tomogram_embedding(path)
 
@@ -148,6 +149,7 @@ class ProductStore(dg.ConfigurableIOManager):
         path = self.data_folder.product(asset, *keys)
         with second_tries():
             FORMATS[asset].write(self.data_folder, path, obj)
+            self.data_folder.keep(path)
         context.add_output_metadata(file_metadata(path))
 
     def load_input(self, context: dg.InputContext) -> Any:
@@ -164,7 +166,7 @@ class ProductStore(dg.ConfigurableIOManager):
             return LATER
         asset = context.asset_key.to_user_string()
         keys = split_key(context.asset_partition_key) if context.has_asset_partitions else ()
-        path = self.data_folder.product(asset, *keys)
+        path = self.data_folder.fetch(self.data_folder.product(asset, *keys))
         if not path.is_file():
             name = " of ".join([asset, " on ".join(keys)] if keys else [asset])
             raise InputError(path, f"{name} has not been made yet", f"Materialise {asset} first")

@@ -1,33 +1,74 @@
-"""What can be launched as a whole: one job a stage, and the look into the data folder."""
+"""What can be launched as a whole: one job a stage, the fetching of published data, and the look into the
+data folder.
+
+The launchpad of each opens with all its settings filled in, and tells beside each what it does.
+"""
+
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from tomotwin_assets.batches import PARTITIONS_PER_RUN
+from tomotwin_assets.configs import CONFIGS, PromotionConfig, recorded
+from tomotwin_assets.explaining import explained
 from tomotwin_assets.partitions import tomograms
 from tomotwin_assets.registration import apply, retired, scan
 from tomotwin_assets.resources import DataFolder
-from tomotwin_assets.stages import COMPARE, PICK, STAGES
+from tomotwin_assets.stages import COMPARE, PICK, STAGES, Stage
+
+HOW_MANY = (
+    f"Choose one partition, or several: up to {PARTITIONS_PER_RUN} share a run that loads the network once."
+)
+
+
+def settings(*assets: str) -> dict[str, Any]:
+    """The run configuration of these assets with all their settings as they are by default."""
+    ops = {asset: {"config": recorded(CONFIGS[asset][1]())} for asset in assets if asset in CONFIGS}
+    return {"ops": ops} if ops else {}
+
+
+def _job(stage: Stage) -> Any:
+    several = f" {HOW_MANY}" if stage.several_a_run else ""
+    return dg.define_asset_job(
+        stage.job,
+        selection=list(stage.assets),
+        description=f"{stage.description}{several}",
+        config=settings(*stage.assets),
+    )
+
 
 asset_jobs = [
-    dg.define_asset_job(stage.job, selection=list(stage.assets), description=stage.description)
-    for stage in STAGES
+    *(_job(stage) for stage in STAGES),
+    dg.define_asset_job(
+        "fetch_published_data",
+        selection=["published_data"],
+        description="Fetches what TomoTwin's authors have published into the data folder: say what in the "
+        "launchpad.",
+        config={"ops": {"published_data": {"config": {"names": []}}}},
+    ),
 ]
+
 
 promote_model = dg.define_asset_job(
     "promote_model",
     selection=["production_model"],
+    config={"ops": {"production_model": {"config": recorded(PromotionConfig())}}},
     description="Puts a model into production. Write its name and why into the launchpad; roll_back goes "
     "back to the one before; with neither, the rule is asked.",
 )
 
+_evaluated = [*(asset for asset in PICK.assets if asset != "picked_coordinates"), *COMPARE.assets]
 reevaluate = dg.define_asset_job(
     "reevaluate",
-    selection=[*(asset for asset in PICK.assets if asset != "picked_coordinates"), *COMPARE.assets],
+    selection=_evaluated,
+    config=settings(*_evaluated),
     description="Evaluates a model on a tomogram again, and compares all models. The schedule "
     "reevaluate_models runs it for all of them, and only what is out of date before the report.",
 )
 
 
+@explained
 class RegisterConfig(dg.Config):
     """What to do about tomograms whose files are gone."""
 

@@ -51,6 +51,7 @@ def pictures(data_folder: DataFolder, product: tuple[str, ...], **figures: Figur
             continue
         with atomic_path(file) as temporary:
             temporary.write_bytes(full)
+        data_folder.keep(file)
         told[name] = _inline(png_bytes(figure, max_bytes=most))
         told[f"{name}_file"] = dg.MetadataValue.path(file)
     return told

@@ -80,7 +80,7 @@ def read_promotion(folder: DataFolder) -> Promotion | None:
     InputError
         If the record cannot be read.
     """
-    path = folder.product(ASSET)
+    path = folder.fetch(folder.product(ASSET))
     if not path.is_file():
         return None
     content = read_json(path)
@@ -93,6 +93,7 @@ def write_promotion(folder: DataFolder, promotion: Promotion | None, why_none: s
     """Write the record, whole or not at all; where nothing is promoted it says why. Returns its path."""
     path = folder.product(ASSET)
     write_json(path, {"model": None, "why": why_none} if promotion is None else asdict(promotion))
+    folder.keep(path)
     return path
 
 
@@ -119,7 +120,7 @@ def mark_on_leaderboard(folder: DataFolder, model: str | None) -> None:
 
     The leaderboard is made before a model is promoted, and would name the one before.
     """
-    path = folder.product("leaderboard")
+    path = folder.fetch(folder.product("leaderboard"))
     if not path.is_file():
         return
     board = pd.read_csv(path)
@@ -129,6 +130,7 @@ def mark_on_leaderboard(folder: DataFolder, model: str | None) -> None:
     board["production"] = marks
     with atomic_path(path) as temporary:
         board.to_csv(temporary, index=False)
+    folder.keep(path)
 
 
 def _promotion(path: Path, content: dict[str, Any]) -> Promotion:

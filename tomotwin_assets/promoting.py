@@ -16,7 +16,7 @@ from tomotwin_assets.resources import DataFolder
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import md5_of_file
 from tomotwin_lib.leaderboard import leaderboard
-from tomotwin_lib.promotion import Verdict, better_choice, first_choice
+from tomotwin_lib.promotion import better_choice, first_choice
 from tomotwin_lib.thresholds import pooled_thresholds
 
 
@@ -78,7 +78,7 @@ def trained_models(folder: DataFolder) -> dict[str, str]:
     """The models that are in the data folder and trained or imported, with the MD5 of their checkpoints."""
     folder = DataFolder(root=str(folder.path))  # settings are read once, not for every file
     names = dict.fromkeys(path.stem for path in folder.model_files())
-    paths = {name: folder.product("trained_model", name) for name in names}
+    paths = {name: folder.fetch(folder.product("trained_model", name)) for name in names}
     return {name: md5_of_file(path) for name, path in paths.items() if path.is_file()}
 
 
@@ -99,7 +99,8 @@ class _Case:
         """Nothing is in production yet: the best, or the only one."""
         verdict = first_choice(self.benchmark.scores, self._eligible())
         if verdict.model is None:
-            return Decision(None, False, f"nothing is promoted: {verdict.why}", _remedy(verdict))
+            remedy = "Promote one: tomotwin-platform promote NAME --why …" if self.weights else ""
+            return Decision(None, False, f"nothing is promoted: {verdict.why}", remedy)
         return self.promote(verdict.model, BY_RULE, verdict.why)
 
     def replace_lost(self, config: PromotionConfig) -> Decision:
@@ -218,10 +219,6 @@ def _rolled_back(current: Promotion | None, weights: dict[str, str], config: Pro
 
 def _history(current: Promotion | None) -> list[dict[str, object]]:
     return [] if current is None else [*current.history, current.record]
-
-
-def _remedy(verdict: Verdict) -> str:
-    return "Promote one: tomotwin-platform promote NAME --why …" if "networks" in verdict.why else ""
 
 
 def _person(config: PromotionConfig) -> str:

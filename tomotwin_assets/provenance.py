@@ -87,7 +87,7 @@ def _partition_of(partitions: dg.PartitionsDefinition | None, key: str | None) -
     parts = split_key(key)
     if partitions == pairs or len(parts) == 1:
         return key
-    return {models: parts[0], tomograms: parts[1]}.get(partitions)
+    return parts[0] if partitions == models else parts[1] if partitions == tomograms else None
 
 
 def _data_version(instance: dg.DagsterInstance, asset: dg.AssetKey, key: str | None) -> str | None:

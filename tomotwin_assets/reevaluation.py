@@ -124,7 +124,8 @@ def read_events(folder: DataFolder, instance: dg.DagsterInstance) -> Events:
         for asset in CHAIN
         for model in instance.get_dynamic_partitions(str(models.name))
         for tomogram in benchmark_tomograms(folder)
-        if pair_key(model, tomogram) in by_key[asset] and not folder.product(asset, model, tomogram).exists()
+        if pair_key(model, tomogram) in by_key[asset]
+        and not folder.is_kept(folder.product(asset, model, tomogram))
     }
     return Events(by_key, gone)
 
@@ -139,6 +140,6 @@ def evaluations(folder: DataFolder, instance: dg.DagsterInstance) -> list[Evalua
     """
     folder = DataFolder(root=str(folder.path))  # settings are read once
     known = instance.get_dynamic_partitions(str(models.name))
-    trained = [model for model in known if folder.product("trained_model", model).is_file()]
+    trained = [model for model in known if folder.is_kept(folder.product("trained_model", model))]
     order = instance.get_dynamic_partitions(str(tomograms.name))
     return list(wanted(read_events(folder, instance), trained, benchmark_tomograms(folder), order))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from tomotwin_assets.object_storage import ObjectStore, object_store
 from tomotwin_assets.partitions import check_key
 from tomotwin_assets.settings import DATA_VARIABLE, read_settings
 from tomotwin_lib.devices import resolve_device
@@ -116,9 +117,30 @@ class DataFolder(dg.ConfigurableResource):
             else (self.path / "products" / f"{asset}{SUFFIXES[asset]}")
         )
 
+    def store(self) -> ObjectStore | None:
+        """The object store that keeps the products, where the settings name one."""
+        url = read_settings().products
+        return object_store(self.path / "products", url) if url else None
+
+    def keep(self, path: Path) -> None:
+        """Upload a product that has been written, a file or a folder, where there is an object store."""
+        if store := self.store():
+            store.put(path)
+
+    def fetch(self, path: Path) -> Path:
+        """``path``, a file or folder below ``products/``, as the object store has it, where there is one."""
+        if (store := self.store()) and path.is_relative_to(store.cache):
+            store.fetch(path)
+        return path
+
+    def is_kept(self, path: Path) -> bool:
+        """Whether there is a product, here or in the object store."""
+        return path.exists() or bool((store := self.store()) and store.list(path))
+
     def evaluation_reports(self) -> list[Path]:
         """The reports that exist, of all models and tomograms, sorted."""
-        found = (self.path / "products" / "evaluation_report").glob(f"*/*{SUFFIXES['evaluation_report']}")
+        folder = self.fetch(self.path / "products" / "evaluation_report")
+        found = folder.glob(f"*/*{SUFFIXES['evaluation_report']}")
         return sorted(path for path in found if not path.name.startswith("."))
 
     def relative(self, path: Path) -> str:

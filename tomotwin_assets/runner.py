@@ -74,7 +74,7 @@ class Runner:
         return [
             tomogram
             for tomogram in tomograms
-            if folder.product("located_picks", promotion.model, tomogram).is_file()
+            if folder.is_kept(folder.product("located_picks", promotion.model, tomogram))
             or ("located_picks", pair_key(promotion.model, tomogram)) in self.failed
         ]
 

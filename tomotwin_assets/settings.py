@@ -1,9 +1,10 @@
-"""What a user can set without code: two environment variables, or a small file ``tomotwin.toml``.
+"""What a user can set without code: environment variables, or a small file ``tomotwin.toml``.
 
 ::
 
     data = "/cryo/apoferritin"      # or the environment variable TOMOTWIN_DATA
     device = "auto"                 # or TOMOTWIN_DEVICE: auto, cpu, cuda, cuda:1
+    products = "s3://bucket/lab"    # or TOMOTWIN_PRODUCTS: an object store that keeps the products
 
     [training]                      # sections hold new defaults for the steps' settings
     epochs = 40
@@ -28,6 +29,7 @@ from tomotwin_lib.errors import InputError
 FILE = "tomotwin.toml"
 DATA_VARIABLE = "TOMOTWIN_DATA"
 DEVICE_VARIABLE = "TOMOTWIN_DEVICE"
+PRODUCTS_VARIABLE = "TOMOTWIN_PRODUCTS"
 DEMO = Path("data") / "demo"
 SECTIONS = (
     "training",
@@ -46,13 +48,15 @@ SECTIONS = (
 class Settings:
     """What is set: the data folder (``None`` where nothing says), the device, and the steps' settings.
 
-    ``files`` are the settings files that were read, for messages.
+    ``files`` are the settings files that were read, for messages. ``products`` is the address of the object
+    store that keeps the products; empty where only the data folder does.
     """
 
     data: Path | None
     device: str
     sections: dict[str, dict[str, Any]]
     files: tuple[Path, ...] = ()
+    products: str = ""
 
     def section(self, name: str) -> dict[str, Any]:
         """The settings of one section, empty where the files have none."""
@@ -107,7 +111,9 @@ def read_settings() -> Settings:
     }
     device = os.environ.get(DEVICE_VARIABLE) or own.get("device") or beside_data.get("device") or "auto"
     files = dict.fromkeys(path / FILE for path in (project, data) if path is not None)
-    return Settings(data, str(device), sections, tuple(path for path in files if path.is_file()))
+    products = os.environ.get(PRODUCTS_VARIABLE) or own.get("products") or beside_data.get("products") or ""
+    found = tuple(path for path in files if path.is_file())
+    return Settings(data, str(device), sections, found, str(products))
 
 
 def _data_folder(project: Path, own: dict[str, Any]) -> Path | None:
@@ -126,7 +132,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(path, f"the settings cannot be read ({error})", "Correct the file") from error
-    known = ("data", "device", *SECTIONS)
+    known = ("data", "device", "products", *SECTIONS)
     if unknown := [key for key in content if key not in known]:
         raise InputError(path, f"unknown settings: {', '.join(unknown)}", f"There are {', '.join(known)}")
     if loose := [name for name in SECTIONS if name in content and not isinstance(content[name], dict)]:

@@ -105,7 +105,10 @@ def _there(folder: DataFolder, asset: str, dimensions: tuple[str, ...]) -> set[t
     """The products of an asset whose files exist, by listing folders rather than asking for each file."""
     root, suffix = folder.path / "products" / asset, SUFFIXES[asset]
     if not dimensions:
-        return {()} if folder.product(asset).exists() else set()
+        return {()} if folder.is_kept(folder.product(asset)) else set()
+    if store := folder.store():
+        parts = (path.relative_to(root).parts[: len(dimensions)] for path in store.list(root))
+        return {(*first, last.removesuffix(suffix)) for *first, last in parts if last.endswith(suffix)}
     if len(dimensions) == 1:
         return {(name,) for name in _names(root, suffix)}
     return {(model, name) for model in _names(root, "") for name in _names(root / model, suffix)}

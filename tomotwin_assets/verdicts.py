@@ -87,7 +87,8 @@ class Subject:
     def value(self, asset: str | None = None, *keys: str) -> Any:
         """The product, or another one, as assets get it: large ones lie in their files."""
         name = asset or self.asset
-        return FORMATS[name].read(self.folder, self.folder.product(name, *(keys if asset else self.keys)))
+        path = self.folder.fetch(self.folder.product(name, *(keys if asset else self.keys)))
+        return FORMATS[name].read(self.folder, path)
 
 
 def readable(subject: Subject) -> Verdict:
@@ -224,12 +225,11 @@ def references_stand_out(subject: Subject) -> Verdict:
     config = similarity.attributes.get("tomotwin_config") or {}
     bounded = distance_named(config.get("distance", "COSINE")).bounded
     high = levels[levels["background"] > HIGHEST_BACKGROUND] if bounded else levels.iloc[:0]
-    worst = levels.loc[levels["background"].idxmax()] if levels["background"].notna().any() else None
+    known = levels.dropna().sort_values("background", ascending=False)
     found = "there is nothing to look at"
-    if worst is not None:
-        found = (
-            f"a tenth of all positions is more similar than {worst['background']:.2f} to {worst['reference']}"
-        )
+    if len(known):
+        level, name = known["background"].iloc[0], known["reference"].iloc[0]
+        found = f"a tenth of all positions is more similar than {level:.2f} to {name}"
     if len(high):
         found += f", and {len(high)} of {len(levels)} references are above {HIGHEST_BACKGROUND}"
     return Verdict(
@@ -239,7 +239,7 @@ def references_stand_out(subject: Subject) -> Verdict:
         "one particle in its middle, or train on such particles",
         {
             "by_reference": metadata.table(levels),
-            "highest_background": None if worst is None else float(worst["background"]),
+            "highest_background": float(known["background"].iloc[0]) if len(known) else None,
         },
     )
 
@@ -264,8 +264,8 @@ def counts_are_plausible(subject: Subject) -> Verdict:
     return Verdict(
         share <= 1,
         f"{len(picks):,} picks would take {share:.1%} of the room in which balls of their size can lie",
-        "They cannot all be particles: raise lowest_similarity in the launchpad of located_picks, or correct "
-        "the box sizes",
+        "They cannot all be particles: take the production picks, whose thresholds come from a benchmark, or "
+        "raise lowest_similarity in the launchpad of located_picks, or correct the box sizes",
         numbers,
     )
 
@@ -297,7 +297,7 @@ def _earlier_scores(subject: Subject, model: str, tomogram: str) -> Iterator[tup
     yield "before", None if before is None else float(before)
     promotion = read_promotion(subject.folder)
     if promotion is not None and promotion.model != model:
-        path = subject.folder.product("evaluation_report", promotion.model, tomogram)
+        path = subject.folder.fetch(subject.folder.product("evaluation_report", promotion.model, tomogram))
         if path.is_file():
             yield f"of {promotion.model}", read_report(path).mean("F1", best_case=True)
 

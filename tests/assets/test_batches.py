@@ -179,6 +179,15 @@ def test_nothing_is_stale_after_a_batch_and_then_only_what_has_changed(
     assert stale() == set()
 
 
+def test_a_job_can_be_launched_for_some_of_its_assets(lab: Lab, picked: dg.ExecuteInProcessResult) -> None:
+    """As from the launchpad, which holds the settings of all of them: new coordinates, no new embedding."""
+    before = len(lab.events("located_picks", "net|one"))
+    tags = {"asset_partition_range_start": "net|one", "asset_partition_range_end": "net|three"}
+    result = lab.launch("pick_tomogram", only=("picked_coordinates", "evaluation_report"), **tags)
+    assert result.success
+    assert len(lab.events("located_picks", "net|one")) == before
+
+
 def test_the_network_is_loaded_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
 

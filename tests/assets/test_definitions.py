@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import dagster as dg
+import json
 
+import dagster as dg
+import pytest
+from pydantic import Field
+
+from tomotwin_assets.configs import CONFIGS, recorded
 from tomotwin_assets.definitions import OWNERS, defs
+from tomotwin_assets.explaining import explained, is_number
 from tomotwin_assets.io_managers import FORMATS
 from tomotwin_assets.partitions import models, pairs, tomograms
 from tomotwin_assets.resources import SUFFIXES
@@ -92,6 +98,7 @@ def test_jobs_and_sensors() -> None:
         "pick_tomogram",
         "compare_models",
         "produce_picks",
+        "fetch_published_data",
         "promote_model",
         "reevaluate",
         "register_data_folder",
@@ -126,17 +133,55 @@ def test_stages_paths_and_formats_cover_all_products() -> None:
     assert set(FORMATS) == products - {"picked_coordinates", "production_model", "production_picks"}
 
 
-def test_the_launchpad_explains_every_setting() -> None:
-    for name in (
-        "trained_model",
-        "tomogram_embeddings",
-        "similarity_map",
-        "located_picks",
-        "production_model",
-        "production_picks",
-    ):
-        fields = defs.resolve_assets_def(name).op.config_schema.config_type.fields  # type: ignore[union-attr]
-        assert fields
-        for field in fields.values():
-            assert field.description
-            assert not field.is_required
+def test_several_partitions_a_run_where_assets_are_called_for_each() -> None:
+    """A backfill of eight tomograms is one run; Dagster's own way would give an asset all of them at once."""
+    for stage in STAGES:
+        for asset in stage.assets:
+            definition = defs.resolve_assets_def(asset)
+            called = getattr(definition.op.compute_fn.decorated_fn, "_each_partition", False)  # type: ignore[union-attr]
+            policy = definition.backfill_policy
+            assert called == stage.several_a_run, asset
+            assert (policy is not None and policy.max_partitions_per_run == 8) == stage.several_a_run, asset
+
+
+@pytest.mark.parametrize(
+    ("asset", "name"), [(a, n) for a, (_, c) in CONFIGS.items() if a in SPECS for n in c.model_fields]
+)
+def test_the_launchpad_explains_every_setting(asset: str, name: str) -> None:
+    config = defs.resolve_assets_def(asset).op.config_schema.config_type  # type: ignore[union-attr]
+    field = config.fields[name]  # type: ignore[union-attr]
+    assert not field.is_required
+    model = CONFIGS[asset][1].model_fields[name]
+    text, _, facts = str(field.description).rstrip("]").rpartition(" [")
+    assert len(text) > 20 and text.endswith(".")
+    *rest, default = facts.split("; ")
+    assert default.startswith("default ")
+    if isinstance(model.default, int | float) and not isinstance(model.default, bool):
+        assert json.loads(default.removeprefix("default ")) == model.default
+        assert any(word.split()[0] in ("at", "more", "less") for word in rest), "no range"
+    if is_number(model):
+        assert str((model.json_schema_extra or {})["unit"]) in [*rest, "none"]  # type: ignore[index]
+
+
+def test_a_setting_without_description_or_unit_is_refused() -> None:
+    class NoUnit(dg.Config):
+        size: int = Field(default=3, description="How large.")
+
+    class NoDescription(dg.Config):
+        name: str = "x"
+
+    for config, problem in ((NoUnit, "NoUnit.size has no unit"), (NoDescription, "name has no description")):
+        with pytest.raises(TypeError, match=problem):
+            explained(config)
+
+
+def test_the_launchpad_of_a_job_opens_with_its_settings() -> None:
+    for stage in STAGES:
+        job = defs.resolve_job_def(stage.job)
+        filled = job.partitioned_config
+        given = filled.get_run_config_for_partition_key("any") if filled else job.run_config
+        ops = dict(given or {}).get("ops", {})
+        assert set(ops) == set(stage.assets) & set(CONFIGS), stage.job
+        for asset, shown in ops.items():
+            assert shown["config"] == recorded(CONFIGS[asset][1]())
+        assert job.description

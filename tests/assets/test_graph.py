@@ -108,12 +108,40 @@ def test_the_tomogram_tells_its_shape_and_its_file(finished: Platform) -> None:
 
 
 @pytest.mark.parametrize(
+    ("asset", "partition", "inputs"),
+    [
+        ("tomogram", "one", {"tomograms"}),
+        ("reference_volumes", None, {"references"}),
+        ("trained_model", "net", {"models"}),
+        ("reference_embeddings", "net", {"reference_volumes", "trained_model"}),
+        ("tomogram_embeddings", "net|one", {"tomogram", "trained_model"}),
+        ("similarity_map", "net|one", {"reference_embeddings", "tomogram_embeddings"}),
+        ("located_picks", "net|one", {"reference_volumes", "similarity_map"}),
+        ("picked_coordinates", "net|one", {"located_picks"}),
+    ],
+)
+def test_products_tell_what_they_were_made_from_and_with(
+    finished: Platform, asset: str, partition: str | None, inputs: set[str]
+) -> None:
+    told = finished.metadata(asset, partition)
+    assert set(told["inputs"]) == inputs  # type: ignore[call-overload]
+    assert set(told["versions"]) == {"tomotwin-assets", "torch", "dagster", "python"}  # type: ignore[call-overload]
+    assert float(told["seconds"]) >= 0 and float(told["size_in_mb"]) > 0  # type: ignore[arg-type]
+    event = finished.event("tomogram", "one")
+    assert event is not None and event.tags is not None
+    if "tomogram" in inputs:
+        assert event.tags["dagster/data_version"].startswith(told["inputs"]["tomogram"])  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
     ("asset", "partition", "name"),
     [
         ("tomogram", "one", "slices"),
         ("reference_volumes", None, "gallery"),
         ("similarity_map", "net|one", "histogram"),
         ("located_picks", "net|one", "picks_on_slices"),
+        ("located_picks", "net|one", "picks_and_similarity"),
+        ("located_picks", "net|one", "scores_against_background"),
         ("evaluation_report", "net|one", "best_case_bars"),
         ("leaderboard", None, "chart"),
         ("production_model", None, "chart"),
@@ -224,8 +252,8 @@ def test_what_has_changed_is_made_again_and_nothing_else(
     assert made() == {"picked_coordinates", "production_picks"}
     truth = platform.data / "ground_truth" / "one.txt"
     truth.write_text(truth.read_text() + "2xyz 12 12 12 0 0 0\n")
-    # Other truth, other thresholds.
-    assert made() == {"evaluation_report", "leaderboard", "production_model", "production_picks"}
+    # The best thresholds are still the same ones, and so are the picks above them.
+    assert made() == {"evaluation_report", "leaderboard", "production_model"}
     platform.folder.product("similarity_map", "net", "one").unlink()
     assert made() == {
         "similarity_map",

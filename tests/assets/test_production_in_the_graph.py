@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pandas as pd
 import pytest
+from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 from tiny_platform import TRUTH, Platform, make_platform
 
 from tomotwin_assets.definitions import defs
@@ -96,21 +97,22 @@ def test_what_cannot_be_promoted_is_one_line(
     assert read_promotion(lab.folder) == before
 
 
-def tick(platform: Platform, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
-    context = dg.build_schedule_context(
+def tick(folder: DataFolder, instance: dg.DagsterInstance) -> ScheduleExecutionData:
+    """What the schedule asks for at three on a Monday."""
+    with dg.build_schedule_context(
         instance=instance,
         repository_def=defs.get_repository_def(),
         scheduled_execution_time=datetime(2026, 1, 5, 3, tzinfo=UTC),
-        resources={"data_folder": platform.folder},
-    )
-    return list(reevaluate_models.evaluate_tick(context).run_requests or ())
+        resources={"data_folder": folder},
+    ) as context:
+        return reevaluate_models.evaluate_tick(context)
 
 
 def test_the_schedule_asks_for_new_reports_and_a_comparison(lab: Platform) -> None:
     before = read_report(lab.folder.product("evaluation_report", "net", "two"))
     lab.folder.product("similarity_map", "other", "one").unlink()
     with open_instance(lab.data) as instance:
-        requests = tick(lab, instance)
+        requests = tick(lab.folder, instance).run_requests or []
         assert all(request.tags[TAG].startswith("2026-01-05T03:00") for request in requests)
         asked = {
             request.partition_key: [key.to_user_string() for key in request.asset_selection or ()]
@@ -125,7 +127,8 @@ def test_the_schedule_asks_for_new_reports_and_a_comparison(lab: Platform) -> No
             None: ["leaderboard", "production_model"],
         }
         assert len({request.run_key for request in requests}) == 5
-        assert [request.run_key for request in tick(lab, instance)] == [one.run_key for one in requests]
+        again = tick(lab.folder, instance).run_requests or []
+        assert [request.run_key for request in again] == [one.run_key for one in requests]
         # The comparison waits behind the evaluations.
         assert comparison.partition_key is None
         assert int(comparison.tags["dagster/priority"]) < int(evaluations[0].tags["dagster/priority"]) < 0
@@ -143,11 +146,8 @@ def test_the_schedule_asks_for_new_reports_and_a_comparison(lab: Platform) -> No
 
 
 def test_the_schedule_says_why_there_is_nothing_to_do(platform: Platform) -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        assert tick(platform, instance) == []
-        context = dg.build_schedule_context(
-            instance,
-            datetime(2026, 1, 5, 3, tzinfo=UTC),
-            resources={"data_folder": DataFolder(root="/nowhere")},
-        )
-        assert "does not exist" in str(reevaluate_models.evaluate_tick(context).skip_message)
+    with open_instance(platform.data) as instance:
+        nothing = tick(platform.folder, instance)
+        assert not nothing.run_requests and "no trained model" in str(nothing.skip_message)
+        lost = tick(DataFolder(root="/nowhere"), instance)
+        assert not lost.run_requests and "does not exist" in str(lost.skip_message)

@@ -150,6 +150,7 @@ def leaderboard(
     by_class = data_folder.product("leaderboard").with_name("leaderboard_by_class.csv")
     with atomic_path(by_class) as temporary:
         classes.to_csv(temporary, index=False)
+    data_folder.keep(by_class)
     best: dict[str, Any] = {}
     if len(board):
         names = ("mean_honest_f1", "mean_best_case_f1")

@@ -159,6 +159,7 @@ def picked_coordinates(
     picks = keep_picks(located_picks, minimum_metric=config.minimum_metric, minimum_size=config.minimum_size)
     folder = data_folder.product("picked_coordinates", model, tomogram)
     written = write_coordinates(folder, picks, data_folder.tomogram_file(tomogram), config)
+    data_folder.keep(folder)
     return dg.MaterializeResult(
         metadata={
             "summary": f"{len(picks):,} of {len(located_picks):,} picks in {len(written)} files",

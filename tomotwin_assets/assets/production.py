@@ -97,6 +97,7 @@ def production_picks(
     file = data_folder.tomogram_file(tomogram)
     folder = data_folder.product("production_picks", tomogram)
     written = write_coordinates(folder, picks, file, config)
+    data_folder.keep(folder)
     volume = read_volume(file)
     slices = orthoslices_with_picks(
         volume.data,
@@ -140,7 +141,7 @@ def production_picks(
 
 def _located(folder: DataFolder, promotion: Promotion, tomogram: str) -> pd.DataFrame:
     """The located picks of the production model, made with the weights that were promoted."""
-    path = folder.product("located_picks", promotion.model, tomogram)
+    path = folder.fetch(folder.product("located_picks", promotion.model, tomogram))
     if not path.is_file():
         raise InputError(
             path,

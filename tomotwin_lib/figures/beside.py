@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from tomotwin_lib.embedding.quality import sampled_rows
 from tomotwin_lib.figures.classes import pick_classes
 from tomotwin_lib.figures.picks import XY, densest, draw_picks, draw_slice, pick_legend, scale_bar
-from tomotwin_lib.figures.style import GREY, colour, line_style, new_figure, say_empty, short_names, tidy
+from tomotwin_lib.figures.style import GREY, PALETTE, colour, new_figure, say_empty, tidy
 from tomotwin_lib.products import SimilarityMap
 
 _PANEL_INCHES = 4.6
+_MOST_PICKS = 150
 _BINS = 80
 _SAMPLED = 2**18
 
@@ -30,7 +31,7 @@ def picks_beside_similarity(
 ) -> Figure:
     """The xy slice that shows most of the picks, and the highest similarity to any reference there.
 
-    Circles are drawn on both: a bright spot without one was not taken, a circle without a spot is doubtful.
+    The best picks are circles there and dots here: a bright spot without a dot was not taken.
 
     Parameters
     ----------
@@ -38,14 +39,20 @@ def picks_beside_similarity(
     picks : as in :func:`~tomotwin_lib.figures.picks.orthoslices_with_picks`.
     similarity : the map that they were found in.
     """
-    classes = pick_classes(picks, None, None)
+    best = picks
+    if len(picks) > _MOST_PICKS:  # more would hide what they mark
+        best = picks.nlargest(_MOST_PICKS, "metric_best")
+        best.attrs = picks.attrs
+    classes = pick_classes(best, None, None)
     layer = densest(volume.shape, classes)[0]
     height, width = volume.shape[1:]
     panel = _PANEL_INCHES * min(max(height / width, 0.3), 2.0)
     figure = new_figure(2 * _PANEL_INCHES + 0.8, panel + 0.7 + (0.7 if classes.labels else 0.0))
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     draw_slice(left, volume, XY, layer)
-    left.set(xlabel="X", ylabel="Y", title=f"tomogram, z = {layer}")
+    shown = f", best {len(best):,} of {len(picks):,} picks" if len(best) < len(picks) else ""
+    left.set(xlabel="X", ylabel="Y")
+    left.set_title(f"tomogram, z = {layer}{shown}", fontsize=10)
     at, highest = _highest(similarity, layer)
     z, y, x = similarity.grid.axes()
     _, stride_y, stride_x = similarity.grid.stride
@@ -59,13 +66,21 @@ def picks_beside_similarity(
         vmin=low,
         vmax=max(high, low + 1e-3),
     )
-    right.set(xlabel="X", title=f"highest similarity, z = {z[at]}")
+    right.set(xlabel="X")
+    right.set_title(f"highest similarity to any reference, z = {z[at]}", fontsize=10)
     right.tick_params(labelsize=7, length=2.5)
     figure.colorbar(image, ax=right, shrink=0.8, pad=0.02)
-    for axes in (left, right):
-        draw_picks(axes, classes, XY, layer)
-        axes.set_xlim(-0.5, width - 0.5)
-        axes.set_ylim(-0.5, height - 0.5)
+    draw_picks(left, classes, XY, layer)
+    # The same ones as the circles: those whose sphere the slice cuts.
+    cut = np.abs(classes.positions[:, 0] - layer) <= classes.radii * np.sqrt(0.75)
+    for index in range(len(classes.labels)):
+        chosen = classes.positions[cut & (classes.classes == index)]
+        right.plot(
+            chosen[:, 2], chosen[:, 1], "o", color=colour(index), markersize=4, markeredgecolor="white",
+            markeredgewidth=0.6,
+        )  # fmt: skip
+    left.set_xlim(-0.5, width - 0.5)
+    left.set_ylim(-0.5, height - 0.5)
     if voxel_size_in_angstrom:
         scale_bar(left, width, height, voxel_size_in_angstrom)
     if title:
@@ -76,13 +91,13 @@ def picks_beside_similarity(
 
 
 def score_histogram(picks: pd.DataFrame, similarity: SimilarityMap, lowest: float | None = None) -> Figure:
-    """Similarities of the picks, one line a reference, against those of all positions of the tomogram.
+    """Similarities of the picks against those of all positions of the tomogram, on a logarithmic scale.
 
     Picks that stand off from the grey can be told from background; those that lie in it cannot.
 
     Parameters
     ----------
-    picks : columns ``predicted_class`` and ``metric_best``.
+    picks : column ``metric_best``.
     similarity : the map that they were found in; each position counts with its most similar reference.
     lowest : similarity that a pick had to have; drawn as a vertical line.
     """
@@ -97,19 +112,11 @@ def score_histogram(picks: pd.DataFrame, similarity: SimilarityMap, lowest: floa
         return figure
     scores = picks["metric_best"].to_numpy(dtype=float)
     low, high = float(positions.min()), float(max(positions.max(), *scores, positions.min() + 0.01))
-    edges = np.linspace(low, high, _BINS + 1)
+    edges = np.linspace(low, high, _BINS + 1).tolist()
     # The sample stands for all positions.
     weights = np.full(positions.shape, len(similarity.values) / len(rows))
     axes.hist(positions, edges, weights=weights, color="#bbbbbb", label="all positions")
-    names = short_names(similarity.references)
-    chosen = picks["predicted_class"].to_numpy(dtype=int)
-    for index, name in enumerate(names):
-        own = scores[chosen == index]
-        if len(own):
-            axes.hist(
-                own, edges, histtype="step", color=colour(index), linestyle=line_style(index), linewidth=1.4,
-                label=f"picks of {name} ({len(own)})",
-            )  # fmt: skip
+    axes.hist(scores, edges, color=PALETTE[0], label=f"{len(scores):,} picks")
     if lowest is not None and low < lowest < high:
         axes.axvline(
             lowest, color=GREY, linewidth=1, linestyle=(0, (2, 2)), label=f"lowest similarity {lowest:g}"
@@ -130,11 +137,10 @@ def _highest(similarity: SimilarityMap, layer: int) -> tuple[int, npt.NDArray[np
     begin, end = at * size, (at + 1) * size
     highest = np.full(size, np.nan, np.float32)
     if similarity.sites is None:
-        rows, where = slice(begin, end), np.arange(size)
+        highest[:] = np.asarray(similarity.values[begin:end], dtype=np.float32).max(axis=1)
     else:
         first, last = np.searchsorted(similarity.sites, (begin, end))
-        rows, where = slice(int(first), int(last)), similarity.sites[first:last] - begin
-    values = np.asarray(similarity.values[rows], dtype=np.float32)
-    if len(values):
-        highest[where] = values.max(axis=1)
+        if first < last:
+            values = np.asarray(similarity.values[first:last], dtype=np.float32)
+            highest[similarity.sites[first:last] - begin] = values.max(axis=1)
     return at, highest.reshape(grid.shape[1:])
