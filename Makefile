@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-.PHONY: install demo test test-all test-deploy test-deploy-demo bench bench-large ui lint clean
+.PHONY: install demo test test-all test-deploy test-deploy-demo test-ui test-faults bench bench-large \
+	bench-platform screenshots ui lint clean
 
 install: $(INSTALLED)
 
@@ -21,7 +22,7 @@ test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not deploy"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not deploy and not ui and not faults"
 
 # Needs PostgreSQL and Redis (Debian: apt-get install postgresql redis-server); what is absent is skipped.
 test-deploy: install
@@ -31,11 +32,23 @@ test-deploy: install
 test-deploy-demo: install
 	$(BIN)/python -m pytest -m "deploy and exhaustive" tests/deploy
 
+test-ui: install
+	$(BIN)/python -m pytest tests/ui -m ui
+
+test-faults: install
+	$(BIN)/python -m pytest tests/faults -m faults
+
 bench: install
 	$(BIN)/python -m benchmarks
 
 bench-large: install
 	$(BIN)/python -m benchmarks --large
+
+bench-platform: install
+	PYTHONPATH=.:tests:tests/assets $(BIN)/python -m benchmarks.platform_load
+
+screenshots: install
+	PYTHONPATH=.:tests:tests/assets:tests/ui $(BIN)/python docs/screenshots.py
 
 ui: install
 	$(BIN)/tomotwin-platform ui

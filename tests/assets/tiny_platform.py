@@ -30,10 +30,12 @@ SETTINGS = "[picking]\nlowest_similarity = -1.0\ntolerance = 0.01\n"
 TRUTH = "1abc 10 12 11 0 0 0\n1abc 31 25 12 0 0 0\n2xyz 30 30 12 0 0 0\n"
 
 
-def write_tomogram(folder: Path, name: str, seed: int = 0) -> Path:
-    """A small tomogram of noise."""
+def write_tomogram(
+    folder: Path, name: str, seed: int = 0, shape: tuple[int, int, int] = (24, 40, 44)
+) -> Path:
+    """A small tomogram of noise; shape zyx."""
     path = folder / "tomograms" / f"{name}.mrc"
-    data = np.random.default_rng(seed).normal(size=(24, 40, 44)).astype(np.float32)
+    data = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
     write_volume(path, data, 10.0)
     return path
 
