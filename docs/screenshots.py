@@ -31,7 +31,7 @@ SIZE = (1400, 900)
 MOST_BYTES = 200_000
 SHOWN_FOLDER = "/cryo/facility"
 """What the pictures show in place of the path of the data folder on this machine."""
-TOMOGRAM = "simulated_01"
+TOMOGRAM = "simulated_02"
 PAIR = f"{MODEL}|{TOMOGRAM}"
 
 

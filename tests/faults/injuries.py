@@ -48,14 +48,18 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
-def fill(folder: Path, leave_megabytes: float) -> Path:
-    """Fill the disk of ``folder`` with one hidden file, but for some megabytes."""
+@contextmanager
+def full_disk(folder: Path, leave_megabytes: float = 0) -> Iterator[None]:
+    """Fill the disk of ``folder`` with one hidden file, but for some megabytes, while the block runs."""
     filler = folder / ".filler"
-    with filler.open("wb") as stream:
-        left = int(shutil.disk_usage(folder).free - leave_megabytes * 1e6)
-        while left > 0:
-            left -= stream.write(b"\0" * min(left, 1_000_000))
-    return filler
+    left = int(shutil.disk_usage(folder).free - leave_megabytes * 1e6)
+    try:
+        with suppress(OSError), filler.open("wb", buffering=0) as stream:  # full a little earlier is full
+            while left > 0:
+                left -= stream.write(b"\0" * min(left, 1_000_000))
+        yield
+    finally:
+        filler.unlink()
 
 
 def catch_writing(folder: Path, name: str, megabytes: float = 4, seconds: float = 180) -> tuple[int, Path]:

@@ -15,7 +15,7 @@ from injuries import (
     Outcome,
     catch_writing,
     complete,
-    fill,
+    full_disk,
     message_of,
     require_sound,
     settled,
@@ -66,14 +66,11 @@ def test_killed_while_writing(platform: LivePlatform, outcome: Outcome) -> None:
 
 def test_disk_full_before(platform: LivePlatform, outcome: Outcome) -> None:
     """The disk is full when a run begins."""
-    filler = fill(platform.data / "products", leave_megabytes=6)
     began = time.monotonic()
-    try:
+    with full_disk(platform.data / "products", leave_megabytes=6):
         run = embed_densely(platform)
         wait_for("the run to notice", lambda: _noticed(platform, run), 120)
         outcome.seconds = time.monotonic() - began
-    finally:
-        filler.unlink()
     complete(platform, run, partial(embed_densely, platform), outcome)
     require_sound(platform, outcome)
     told = message_of(platform, run)
@@ -85,15 +82,12 @@ def test_disk_full_while_writing(platform: LivePlatform, outcome: Outcome) -> No
     folder = platform.data / "products" / "tomogram_embeddings" / "net"
     run = embed_densely(platform)
     pid, temporary = catch_writing(folder, f"{LARGE}.temb")
-    filler = fill(platform.data / "products", leave_megabytes=0)
-    outcome.seen.append(f"full after {temporary.stat().st_size / 1e6:.1f} MB")
-    os.kill(pid, signal.SIGCONT)
-    full = time.monotonic()
-    try:
+    with full_disk(platform.data / "products"):
+        outcome.seen.append(f"full after {temporary.stat().st_size / 1e6:.1f} MB")
+        os.kill(pid, signal.SIGCONT)
+        full = time.monotonic()
         wait_for("the run to notice", lambda: _noticed(platform, run), 120)
         outcome.seconds = time.monotonic() - full
-    finally:
-        filler.unlink()
     complete(platform, run, partial(embed_densely, platform), outcome)
     require_sound(platform, outcome)
     told = message_of(platform, run)
