@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -46,7 +47,7 @@ def free_port() -> int:
 
 
 def wait_for(what: str, look: Callable[[], T | None], seconds: float, pause: float = 0.5) -> T:
-    """Call ``look`` until it returns something true, and return that.
+    """Call ``look`` until it returns something true, and return that; a web server may fail meanwhile.
 
     Raises
     ------
@@ -55,8 +56,9 @@ def wait_for(what: str, look: Callable[[], T | None], seconds: float, pause: flo
     """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if found := look():
-            return found
+        with suppress(urllib.error.URLError, ConnectionError):
+            if found := look():
+                return found
         time.sleep(pause)
     raise TimeoutError(f"waited {seconds:g} s for {what}")
 
