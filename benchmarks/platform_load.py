@@ -62,9 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parts.append(measure_many(options.tomograms, options.models, options.made))
     if "unattended" in options.parts:
         parts.append(measure_unattended(options.unattended, options.minutes))
-    head = (
-        f"{usable_cores()} cores, load before {os.getloadavg()[2]:.1f}; PostgreSQL, Dagster {dg.__version__}"
-    )
+    load = f"load of the last 15 minutes {os.getloadavg()[2]:.1f}"
+    head = f"{usable_cores()} cores, {load}; PostgreSQL, Dagster {dg.__version__}"
     text = f"# The platform under load\n{head}\n\n" + "\n\n".join(parts) + "\n"
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "platform_load.md").write_text(text, encoding="utf-8")
