@@ -127,9 +127,20 @@ CHECKS: dict[str, tuple[dg.PartitionsDefinition, tuple[Check, ...]]] = {
         (
             Check(
                 "counts_within_reason",
-                verdicts.counts_are_plausible,
-                "There are picks, and no more than balls as wide as their boxes have room. If not: change "
-                "lowest_similarity or the box sizes.",
+                verdicts.candidates_are_plausible,
+                "There are picks, and no more than ten times what there is room for, as balls as wide as "
+                "their boxes. If not: change lowest_similarity or the box sizes.",
+            ),
+        ),
+    ),
+    "production_picks": (
+        tomograms,
+        (
+            Check(
+                "counts_within_reason",
+                verdicts.production_picks_fit,
+                "There are no more of them than balls as wide as their boxes have room. If there are: see to "
+                "ground truth that is more like this tomogram, or change the box sizes.",
             ),
         ),
     ),

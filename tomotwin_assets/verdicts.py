@@ -15,6 +15,7 @@ import dagster as dg
 import pandas as pd
 
 from tomotwin_assets import metadata
+from tomotwin_assets.coordinates import picks_by_reference
 from tomotwin_assets.io_managers import FORMATS
 from tomotwin_assets.production import read_promotion
 from tomotwin_assets.resources import DataFolder
@@ -27,6 +28,7 @@ from tomotwin_lib.networks.base import EmbeddingNetwork
 from tomotwin_lib.plausibility import background, filled_share, most_alike
 from tomotwin_lib.products import ReferenceEmbedding
 from tomotwin_lib.similarity import distance_of
+from tomotwin_lib.thresholds import keep_above
 from tomotwin_lib.voxel_sizes import differing_voxel_sizes
 
 NORM_TOLERANCE = 0.01  # vectors are kept as 16-bit floats, whose norm may be off by a thousandth
@@ -35,6 +37,10 @@ MOST_ALIKE = 0.98
 HIGHEST_BACKGROUND = 0.8
 WORSE_BY = 0.05
 """How much lower a mean F1 may be than the one that it is compared with."""
+
+
+MANY_TIMES = 10
+"""Located picks are candidates, kept so that nothing is lost: they may exceed the room so many times."""
 
 
 @dataclass(frozen=True)
@@ -244,29 +250,50 @@ def references_stand_out(subject: Subject) -> Verdict:
     )
 
 
-def counts_are_plausible(subject: Subject) -> Verdict:
-    """Some picks, and no more than there is room for."""
+def candidates_are_plausible(subject: Subject) -> Verdict:
+    """Some located picks, and not many times more than there is room for: thresholds are still to come."""
     picks: pd.DataFrame = subject.value()
-    shape = read_volume(subject.folder.tomogram_file(subject.tomogram)).data.shape
-    names = list(picks.attrs.get("references", []))
-    counted = picks["predicted_class"].astype(int).value_counts()
-    counts = {name: int(counted.get(index, 0)) for index, name in enumerate(names)}
-    share = filled_share(counts, shape, subject.value("reference_volumes").box_sizes)
-    numbers = {"picks": len(picks), "share_of_the_room": share}
     if not len(picks):
         return Verdict(
             False,
             "there is no pick",
             "If there are particles, lower lowest_similarity in the launchpad of located_picks, and look at "
             "the histogram of similarity_map: a tail towards 1 is what finds them",
-            numbers,
+            {"picks": 0, "share_of_the_room": 0.0},
         )
+    return _fit(
+        subject,
+        picks,
+        MANY_TIMES,
+        "Most of them are background: raise lowest_similarity in the launchpad of located_picks, or correct "
+        "the box sizes",
+    )
+
+
+def production_picks_fit(subject: Subject) -> Verdict:
+    """No more production picks than there is room for."""
+    promotion = read_promotion(subject.folder)
+    if promotion is None:
+        return Verdict(True, "no model is in production")
+    located: pd.DataFrame = subject.value("located_picks", promotion.model, subject.tomogram)
+    return _fit(
+        subject,
+        keep_above(located, promotion.thresholds),
+        1,
+        "They cannot all be particles: give the tomograms with ground truth more of what this one holds, so "
+        "that the thresholds suit it, or correct the box sizes",
+    )
+
+
+def _fit(subject: Subject, picks: pd.DataFrame, times: float, remedy: str) -> Verdict:
+    shape = read_volume(subject.folder.tomogram_file(subject.tomogram)).data.shape
+    sizes = subject.value("reference_volumes").box_sizes
+    share = filled_share(picks_by_reference(picks), shape, sizes)
     return Verdict(
-        share <= 1,
+        share <= times,
         f"{len(picks):,} picks would take {share:.1%} of the room in which balls of their size can lie",
-        "They cannot all be particles: take the production picks, whose thresholds come from a benchmark, or "
-        "raise lowest_similarity in the launchpad of located_picks, or correct the box sizes",
-        numbers,
+        remedy,
+        {"picks": len(picks), "share_of_the_room": share},
     )
 
 

@@ -46,7 +46,7 @@ def subject(platform: Platform, asset: str, *keys: str, **told: Any) -> Subject:
 
 
 def test_every_check_of_a_finished_partition_has_been_evaluated(finished: Platform) -> None:
-    partitions = {"tomogram": "one", "reference_embeddings": "net"}
+    partitions = {"tomogram": "one", "production_picks": "one", "reference_embeddings": "net"}
     for asset, (_, of_asset) in checks.CHECKS.items():
         found = latest(finished, asset, partitions.get(asset, "net|one"))
         assert set(found) == {check.name for check in of_asset}, asset
@@ -251,13 +251,31 @@ def test_no_pick_and_more_than_there_is_room_for(finished: Platform) -> None:
     _, picks = stored(finished, "located_picks", "net", "one")
     path = finished.folder.product("located_picks", "spare", "one")
     where = subject(finished, "located_picks", "spare", "one")
-    # Balls of 30 voxels in 54 × 70 × 74: 14 by volume; of 37 in 61 × 77 × 81: 10.
-    for count, words in ((0, "there is no pick"), (5, "5 picks would take"), (15, "cannot all be particles")):
+    # Balls of 30 voxels in 54 × 70 × 74: 14 by volume; of 37 in 61 × 77 × 81: 10. Candidates may be ten times as many.
+    for count, words in (
+        (0, "there is no pick"),
+        (50, "50 picks would take"),
+        (150, "Most of them are background"),
+    ):
         frames.write_picks(path, picks.iloc[[0] * count])
-        verdict = verdicts.counts_are_plausible(where)
-        assert verdict.passed == (count == 5)
+        verdict = verdicts.candidates_are_plausible(where)
+        assert verdict.passed == (count == 50)
         assert words in verdict.text
     path.unlink()
+
+
+def test_production_picks_have_to_fit(finished: Platform) -> None:
+    _, picks = stored(finished, "located_picks", "net", "one")
+    path = finished.folder.product("located_picks", "net", "one")
+    before = path.read_bytes()
+    where = subject(finished, "production_picks", "one")
+    for count in (5, 15):
+        many = picks.iloc[[0] * count].assign(metric_best=2.0)
+        frames.write_picks(path, many)
+        verdict = verdicts.production_picks_fit(where)
+        assert verdict.passed == (count == 5)
+        assert f"{count} picks would take" in verdict.text
+    path.write_bytes(before)
 
 
 def test_f1_is_compared_with_the_report_before_and_with_production(finished: Platform) -> None:

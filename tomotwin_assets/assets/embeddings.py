@@ -173,7 +173,7 @@ def tomogram_embeddings(
 
     def tell(estimate: Estimate) -> None:
         context.log.info(str(estimate))
-        require_disk(estimate, data_folder.path)
+        require_disk(estimate, data_folder.path / "products")
         estimates.append(estimate)
 
     # Halved as the file holds them, which takes half the memory.
