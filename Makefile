@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-.PHONY: install demo test test-all test-deploy test-deploy-demo test-ui test-faults bench bench-large \
+.PHONY: install install-services demo test test-all test-deploy test-deploy-demo test-ui test-faults bench bench-large \
 	bench-platform screenshots ui lint clean
 
 install: $(INSTALLED)
@@ -13,6 +13,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# What the tests of deployment, of the UI and of faults need besides.
+install-services: $(VENV)/.services
+
+$(VENV)/.services: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,services]'
 	touch $@
 
 demo: install
@@ -25,17 +32,17 @@ test-all: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not deploy and not ui and not faults"
 
 # Needs PostgreSQL and Redis (Debian: apt-get install postgresql redis-server); what is absent is skipped.
-test-deploy: install
-	$(BIN)/python -m pytest -m "deploy and not exhaustive" tests/deploy
+test-deploy: install-services
+	$(BIN)/python -m pytest -m "not exhaustive" tests/deploy
 
 # The same with the demo, whose network is trained: half an hour.
-test-deploy-demo: install
+test-deploy-demo: install-services
 	$(BIN)/python -m pytest -m "deploy and exhaustive" tests/deploy
 
-test-ui: install
+test-ui: install-services
 	$(BIN)/python -m pytest tests/ui -m ui
 
-test-faults: install
+test-faults: install-services
 	$(BIN)/python -m pytest tests/faults -m faults
 
 bench: install
@@ -44,10 +51,10 @@ bench: install
 bench-large: install
 	$(BIN)/python -m benchmarks --large
 
-bench-platform: install
+bench-platform: install-services
 	PYTHONPATH=.:tests:tests/assets $(BIN)/python -m benchmarks.platform_load
 
-screenshots: install
+screenshots: install-services
 	PYTHONPATH=.:tests:tests/assets:tests/ui $(BIN)/python docs/screenshots.py
 
 ui: install

@@ -306,8 +306,8 @@ def _seconds(instance: dg.DagsterInstance) -> tuple[float, float]:
         cursor = None
         while True:
             found = instance.fetch_materializations(asset, limit=500, cursor=cursor)
-            for record in found.records:
-                event = record.asset_materialization
+            for made in found.records:
+                event = made.asset_materialization
                 value = event.metadata.get("seconds") if event is not None else None
                 computing += float(value.value) if value is not None else 0.0  # type: ignore[arg-type]
             if not found.has_more:

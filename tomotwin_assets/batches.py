@@ -89,8 +89,13 @@ def each_partition(function: F) -> F:
     call.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=parameters, return_annotation=hints.get("return", signature.empty)
     )
-    setattr(call, _MARK, True)
-    return cast("F", call)
+    return cast("F", tells(call))
+
+
+def tells(function: F) -> F:
+    """Decorator for steps that see to the partitions of their run, and name those that have failed."""
+    setattr(function, _MARK, True)
+    return function
 
 
 def is_batch(step: StepExecutionContext) -> bool:
@@ -138,8 +143,8 @@ def _in_turn(
     for key, retry in again.items():
         yield _failed(step, key, retry)
         bad[key] = reason(retry)
-    if bad and (len(bad) == len(keys) or not _later_steps_tell(step)):
-        raise _failure(bad, len(keys))
+    if bad and (len(bad) == len(keys) or not later_steps_tell(step)):
+        raise failure(bad, len(keys))
     for name in step.selected_output_names:
         # Those of a second try that has nothing left to make have not been told yet.
         checked = TypeCheckData(success=True, label=name)
@@ -155,7 +160,7 @@ def _failed(step: StepExecutionContext, key: str, error: Exception) -> dg.Dagste
     return note_failure(step, key, told)
 
 
-def _failure(bad: Mapping[str, str], count: int) -> dg.Failure:
+def failure(bad: Mapping[str, str], count: int) -> dg.Failure:
     lines = [f"{partition_text(key)}: {why}" for key, why in bad.items()]
     table = dg.MetadataValue.table(
         [dg.TableRecord({"partition": key, "reason": why}) for key, why in bad.items()],
@@ -168,21 +173,27 @@ def _failure(bad: Mapping[str, str], count: int) -> dg.Failure:
     )
 
 
-def _later_steps_tell(step: StepExecutionContext) -> bool:
+def later_steps_tell(step: StepExecutionContext) -> bool:
     """Whether steps that come later in this run leave out what has failed here, and fail in its place.
 
     A check that is not called for each partition says what it finds; it does not make anything.
     """
-    plan, chosen = step.execution_plan, step.dagster_run.step_keys_to_execute
-    later = [
-        key
-        for key, needs in plan.get_all_step_deps().items()
-        if step.step.key in needs and (chosen is None or key in chosen)
-    ]
+    later = _later(step, step.step.key)
     marked = [_marked(step, key) for key in later]
     return any(marked) and all(
         mark or _only_checks(step, key) for mark, key in zip(marked, later, strict=True)
     )
+
+
+def more_is_made(step: StepExecutionContext, made_by: str) -> bool:
+    """Whether this run makes something from what the step ``made_by`` makes."""
+    return not all(_only_checks(step, key) for key in _later(step, made_by))
+
+
+def _later(step: StepExecutionContext, than: str) -> list[str]:
+    chosen = step.dagster_run.step_keys_to_execute
+    deps = step.execution_plan.get_all_step_deps()
+    return [key for key, needs in deps.items() if than in needs and (chosen is None or key in chosen)]
 
 
 def _only_checks(step: StepExecutionContext, key: str) -> bool:

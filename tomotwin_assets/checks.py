@@ -17,6 +17,8 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.event_log.base import PartitionKeyFilter
 
 from tomotwin_assets import verdicts
+from tomotwin_assets.batch_records import REASON, BatchRecords
+from tomotwin_assets.batches import failure, more_is_made, tells
 from tomotwin_assets.partitions import models, pairs, split_key, tomograms
 from tomotwin_assets.resources import DataFolder
 from tomotwin_assets.verdicts import Subject, Verdict
@@ -258,18 +260,28 @@ def _checks_of(asset: str) -> dg.AssetChecksDefinition:
     # Dagster's own results know one partition a step. What is logged here knows which one it is about, so a
     # run of several partitions works alike.
     @dg.multi_asset_check(name=f"{asset}{STEP_SUFFIX}", specs=specs, can_subset=True)
+    @tells
     def step(context: dg.AssetCheckExecutionContext, data_folder: DataFolder) -> Iterator[Any]:
+        log = context.op_execution_context.log_event
+        running = context.op_execution_context.get_step_execution_context()
         selected = {key.name for key in context.selected_asset_check_keys}
-        refused: list[str] = []
-        for key in context.partition_keys:
+        keys = context.partition_keys
+        bad = BatchRecords.of(running).failed if len(keys) > 1 else {}
+        refused: dict[str, str] = {}
+        for key in (key for key in keys if key not in bad):
             for found in evaluate(asset, data_folder, context.instance, key, selected):
-                context.op_execution_context.log_event(found)  # type: ignore[arg-type]
+                log(found)  # type: ignore[arg-type]
                 if found.blocking and not found.passed:
-                    refused.append(f"{key}: {found.check_name}: {found.description}")
-        if refused:
+                    refused[key] = f"{found.check_name}: {found.description}"
+        if len(keys) == 1 and refused:
             raise InputError(
-                asset, "; ".join(refused).rstrip("."), "What is made from it waits until that is mended"
+                asset, refused[keys[0]].rstrip("."), "What is made from it waits until that is mended"
             )
+        for key, why in refused.items():
+            log(dg.AssetObservation(asset, partition=key, metadata={REASON: why}))
+        bad = bad | refused
+        if bad and (len(bad) == len(keys) or not more_is_made(running, asset)):
+            raise failure(bad, len(keys))
         for spec in specs:
             if spec.name in selected:
                 yield dg.Output(None, output_name=spec.get_python_identifier())

@@ -95,7 +95,7 @@ def estimated(estimate: Estimate) -> dict[str, Any]:
 
 def file_metadata(path: Path) -> dict[str, Any]:
     """Where a file lies and how large it is."""
-    return {"path": dg.MetadataValue.path(path), "size_in_mb": round(path.stat().st_size / 1e6, 3)}
+    return {"path": dg.MetadataValue.path(path), "size_in_mb": path.stat().st_size / 1e6}
 
 
 def _inline(png: bytes) -> dg.MarkdownMetadataValue:

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import torch
+from dagster._core.errors import DagsterInvalidPropertyError
 
 from tomotwin_assets.configs import recorded
 from tomotwin_assets.partitions import models, pairs, split_key, tomograms
@@ -25,8 +26,10 @@ def inputs(context: dg.AssetExecutionContext) -> dict[str, str]:
 
     Parents that have not been recorded, and those of which all partitions count, are left out.
     """
+    graph = _graph(context)
+    if graph is None:
+        return {}
     key = context.partition_key if context.has_partition_key else None
-    graph = context.job_def.asset_layer.asset_graph
     found = {}
     for parent in sorted(graph.get(context.asset_key).parent_keys, key=str):
         partition = _partition_of(graph.get(parent).partitions_def, key)
@@ -44,8 +47,9 @@ def data_version(context: dg.AssetExecutionContext, *settings: dg.Config) -> dg.
     Dagster's own knows nothing of settings: what is made from a product that a person makes again with other
     ones would still count as up to date.
     """
-    spec = context.job_def.asset_layer.asset_graph.get(context.asset_key)
-    content = [spec.code_version, inputs(context), [recorded(config) for config in settings]]
+    graph = _graph(context)
+    code_version = graph.get(context.asset_key).code_version if graph is not None else None
+    content = [code_version, inputs(context), [recorded(config) for config in settings]]
     return dg.DataVersion(hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest())
 
 
@@ -78,6 +82,14 @@ def versions() -> dict[str, str]:
         "dagster": dg.__version__,
         "python": platform.python_version(),
     }
+
+
+def _graph(context: dg.AssetExecutionContext) -> Any:
+    """The graph that the run belongs to; ``None`` where an asset is called as a plain function."""
+    try:
+        return context.job_def.asset_layer.asset_graph
+    except DagsterInvalidPropertyError:
+        return None
 
 
 def _partition_of(partitions: dg.PartitionsDefinition | None, key: str | None) -> str | None:

@@ -96,7 +96,7 @@ def test_a_bad_one_is_named_with_its_reason_and_the_others_are_made(
     lab: Lab, checked: dg.ExecuteInProcessResult
 ) -> None:
     assert not checked.success
-    message = failures(checked)["tomogram"]
+    message = failures(checked)["tomogram_checks"]
     assert "1 of 4 partitions could not be made" in message
     assert f"{BAD}: " in message and "truncated" in message
     assert not any(f"{name}: " in message for name in GOOD)
@@ -117,7 +117,7 @@ def test_the_bad_one_has_an_observation_with_the_reason(lab: Lab, checked: dg.Ex
 def test_later_steps_go_on_without_it_and_the_last_ones_fail(
     lab: Lab, picked: dg.ExecuteInProcessResult
 ) -> None:
-    assert set(failures(picked)) == {"picked_coordinates", "evaluation_report"}
+    assert set(failures(picked)) == {"picked_coordinates", "evaluation_report_checks"}
     for message in failures(picked).values():
         assert f"net · {BAD}: tomogram_embeddings: " in message and "not been made yet" in message
     for asset in PICK.assets:

@@ -271,6 +271,8 @@ def test_f1_is_compared_with_the_report_before_and_with_production(finished: Pla
         )
 
     report("new", 0.5)
+    record = finished.folder.product("production_model").read_bytes()
+    finished.folder.product("production_model").unlink()
 
     def verdict(**told: Any) -> verdicts.Verdict:
         return verdicts.f1_is_not_worse(subject(finished, "evaluation_report", "new", "one", **told))
@@ -286,7 +288,7 @@ def test_f1_is_compared_with_the_report_before_and_with_production(finished: Pla
     assert "against 0.700 of old" in verdict().text and not verdict().passed
     for model in ("new", "old"):
         finished.folder.product("evaluation_report", model, "one").unlink()
-    finished.folder.product("production_model").unlink()
+    finished.folder.product("production_model").write_bytes(record)
 
 
 def test_a_product_that_is_gone_is_said(finished: Platform) -> None:

@@ -161,7 +161,7 @@ def test_it_comes_before_everything_and_runs_with_nothing() -> None:
     graph = defs.resolve_asset_graph()
     assert dg.AssetKey("published_data") in graph.get_ancestor_asset_keys(dg.AssetKey("training_data"))
     assert not any("published_data" in stage.assets for stage in STAGES)
-    for job in defs.jobs or ():
+    for job in (job for job in defs.jobs or () if job.name != "fetch_published_data"):
         keys = defs.resolve_job_def(job.name).asset_layer.selected_asset_keys
         assert dg.AssetKey("published_data") not in keys
 

@@ -50,7 +50,7 @@ def workers(platform: Facility) -> dict[str, str]:
 
 
 def test_two_workers_share_the_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("dagster_celery", reason="pip install 'tomotwin-assets[celery]'")
+    pytest.importorskip("dagster_celery", reason="make install-services")
     data = write_data_folder(tmp_path / "data")
     with postgres_server() as postgres, redis_server(tmp_path) as redis:
         extra = {EXECUTOR_VARIABLE: "celery", BROKER_VARIABLE: f"{redis}/0", BACKEND_VARIABLE: f"{redis}/1"}

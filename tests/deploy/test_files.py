@@ -78,7 +78,7 @@ def test_nothing_secret_is_written_down() -> None:
 @pytest.mark.parametrize("unit", UNITS)
 def test_units_start_programs_that_are_there(unit: str) -> None:
     if "worker" in unit:
-        pytest.importorskip("dagster_celery", reason="pip install 'tomotwin-assets[celery]'")
+        pytest.importorskip("dagster_celery", reason="make install-services")
     command = unit_command(unit, ENVIRONMENT)
     assert Path(command[0]).is_file()
     for argument in command[1:]:
@@ -157,7 +157,7 @@ def test_the_environment_chooses_the_executor(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_celery(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("dagster_celery", reason="pip install 'tomotwin-assets[celery]'")
+    pytest.importorskip("dagster_celery", reason="make install-services")
     monkeypatch.setenv(EXECUTOR_VARIABLE, "celery")
     monkeypatch.setenv(BROKER_VARIABLE, "redis://here/0")
     monkeypatch.setenv(BACKEND_VARIABLE, "redis://here/1")

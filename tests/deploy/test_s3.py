@@ -12,8 +12,8 @@ from assets.tiny_platform import Platform, make_platform
 from tomotwin_assets.object_storage import object_store
 from tomotwin_assets.settings import PRODUCTS_VARIABLE
 
-boto3 = pytest.importorskip("boto3", reason="pip install 'tomotwin-assets[dev]'")
-moto_server = pytest.importorskip("moto.server", reason="pip install 'tomotwin-assets[dev]'")
+boto3 = pytest.importorskip("boto3", reason="make install-services")
+moto_server = pytest.importorskip("moto.server", reason="make install-services")
 
 pytestmark = pytest.mark.deploy
 BUCKET = "lab"

@@ -44,7 +44,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePlatform]
 def database() -> Iterator[PostgresServer]:
     """A PostgreSQL server."""
     if importlib.util.find_spec("dagster_postgres") is None:
-        pytest.skip("dagster-postgres is not installed: the extra `facility`")
+        pytest.skip("dagster-postgres is not installed: make install-services")
     with postgres_server() as server:
         yield server
 

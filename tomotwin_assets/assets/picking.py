@@ -169,7 +169,7 @@ def picked_coordinates(
             ),
             "path": dg.MetadataValue.path(folder),
             "files": dg.MetadataValue.json([path.name for path in written]),
-            "size_in_mb": round(sum(path.stat().st_size for path in written) / 1e6, 3),
+            "size_in_mb": sum(path.stat().st_size for path in written) / 1e6,
             "settings": dg.MetadataValue.json(recorded(config)),
             **provenance.about(context, started),
         },
