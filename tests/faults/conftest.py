@@ -68,7 +68,8 @@ def prepare(live: LivePlatform) -> None:
     first = [live.launch("prepare_data")]
     first += [live.launch("check_tomogram", tomogram=tomogram) for tomogram in TOMOGRAMS]
     assert {live.finished(run) for run in first} == {"SUCCESS"}
-    assert live.finished(live.launch("train_model", model="net")) == "SUCCESS"
+    # On a machine that has other things to do, the daemon may give up on starting a run.
+    assert "SUCCESS" in (live.finished(live.launch("train_model", model="net"), 300) for _ in range(2))
 
 
 @pytest.hookimpl(hookwrapper=True)
