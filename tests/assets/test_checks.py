@@ -251,7 +251,7 @@ def test_no_pick_and_more_than_there_is_room_for(finished: Platform) -> None:
     _, picks = stored(finished, "located_picks", "net", "one")
     path = finished.folder.product("located_picks", "spare", "one")
     where = subject(finished, "located_picks", "spare", "one")
-    # Balls of 30 voxels in 54 × 70 × 74: 14 by volume; of 37 in 61 × 77 × 81: 10. Candidates may be ten times as many.
+    # By volume 14 balls of 30 voxels, or 10 of 37; candidates may be ten times as many.
     for count, words in (
         (0, "there is no pick"),
         (50, "50 picks would take"),
