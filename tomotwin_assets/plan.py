@@ -20,7 +20,7 @@ from tomotwin_assets.stages import CHECK, COMPARE, PICK, PREPARE, STAGES, TRAIN,
 
 SOURCES = (SUBVOLUMES, REFERENCES, MODELS, TOMOGRAMS, GROUND_TRUTH)
 # Runs that people start have priority 0 and come first.
-_PREPARE, _NEW, _COMPARE, _PRODUCTION, _BENCHMARK = -1, -2, -3, -4, -5
+_PREPARE, _IMPORT, _NEW, _COMPARE, _PRODUCTION, _BENCHMARK = -1, -2, -3, -4, -5, -6
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,9 @@ class _Planner:
         for tomogram in now.tomograms:
             self._consider(CHECK, Place(None, tomogram), _NEW, "new tomogram")
         for model in now.models:
-            self._consider(TRAIN, Place(model), _NEW, "new model")
+            # Importing takes a moment, and all picking waits for it.
+            urgency = _NEW if model in now.to_train else _IMPORT
+            self._consider(TRAIN, Place(model), urgency, "new model")
         self._one_training()
         evaluating = self._pick()
         # Once all reports that can be made are there, and not after each of them.

@@ -18,7 +18,7 @@ NAME = "reevaluate_models"
 TAG = "tomotwin/reevaluation"
 """Tag of the runs that the schedule starts: the time for which it did."""
 _PRIORITY = "dagster/priority"
-_EVALUATE, _COMPARE = "-2", "-3"  # Behind all daily work, and the comparison behind all evaluations.
+_EVALUATE, _COMPARE = "-7", "-8"  # Behind all daily work, and the comparison behind all evaluations.
 
 
 def _cron() -> str:
