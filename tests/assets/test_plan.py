@@ -239,7 +239,7 @@ def test_trainings_go_one_at_a_time_and_imports_do_not_wait() -> None:
     state.made["training_data"][None] = 10
     state.there["training_data"].add(())
     trained = {"to_train": frozenset("MN")}
-    assert state.asked(**trained) == ["train_model M", "train_model O", "train_model P"]
+    assert state.asked(**trained) == ["train_model O", "train_model P", "train_model M"]
     state.fail(TRAIN, "M", number=20, running=True)
     assert state.asked(**trained) == ["train_model O", "train_model P"]
 
