@@ -216,16 +216,6 @@ class LivePlatform:
 
         return wait_for(f"run {run_id}", look, seconds)
 
-    def cancel(self, run_id: str) -> None:
-        """Ask for the end of a run, as the button in the UI does."""
-        answer = self.graphql(_CANCEL, run=run_id)["terminateRun"]
-        if answer["__typename"] != "TerminateRunSuccess":
-            raise RuntimeError(json.dumps(answer)[:2000])
-
-    def taken(self, pool: str) -> int:
-        """How many places of a pool are taken."""
-        return int(self.graphql(_POOL, pool=pool)["instance"]["concurrencyLimit"]["activeSlotCount"])
-
     def process_of(self, run_id: str) -> int | None:
         """The process that executes a run, as the run's own events tell; ``None`` before it has begun."""
         for event in self.run(run_id)["eventConnection"]["events"]:
@@ -346,9 +336,6 @@ query($run: ID!) { runOrError(runId: $run) { ... on Run {
   } }
 } } }
 """
-_CANCEL = "mutation ($run: String!) { terminateRun(runId: $run) { __typename } }"
-_POOL = """query ($pool: String!) {
-  instance { concurrencyLimit(concurrencyKey: $pool) { activeSlotCount } } }"""
 _RUNS = """
 query($filter: RunsFilter!) { runsOrError(filter: $filter) { ... on Runs {
   results { runId status jobName startTime endTime creationTime tags { key value } }

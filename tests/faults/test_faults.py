@@ -155,23 +155,6 @@ def test_power_cut(platform: LivePlatform, outcome: Outcome) -> None:
     require_sound(platform, outcome)
 
 
-def test_cancelled(platform: LivePlatform, outcome: Outcome) -> None:
-    """A person cancels a run while it writes."""
-    product = platform.data / "products" / "tomogram_embeddings" / "net" / f"{LARGE}.temb"
-    run = embed_densely(platform)
-    pid, temporary = catch_writing(product.parent, product.name)
-    platform.cancel(run)
-    os.kill(pid, signal.SIGCONT)
-    cancelled = time.monotonic()
-    assert platform.finished(run) == "CANCELED"
-    wait_for("the place in the pool", lambda: platform.taken("gpu") == 0, 120)
-    outcome.seconds = time.monotonic() - cancelled
-    assert not temporary.exists()
-    outcome.seen.append("its place in the pool is free, nothing half written is left")
-    assert platform.finished(embed_densely(platform)) == "SUCCESS"
-    require_sound(platform, outcome)
-
-
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_database_restarted(
     platform_on_postgres: LivePlatform, database: PostgresServer, outcome: Outcome, mode: str
