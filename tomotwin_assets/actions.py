@@ -20,8 +20,7 @@ from tomotwin_assets.configs import PromotionConfig, recorded, resolve
 from tomotwin_assets.currency import Currency
 from tomotwin_assets.definitions import defs
 from tomotwin_assets.instance import HOME_VARIABLE, home, open_instance
-from tomotwin_assets.production import ASSET as PRODUCTION_MODEL
-from tomotwin_assets.production import read_promotion
+from tomotwin_assets.production import PRODUCTION_MODEL, read_promotion
 from tomotwin_assets.progress import console
 from tomotwin_assets.promoting import decide
 from tomotwin_assets.resources import DataFolder

@@ -40,7 +40,7 @@ def benchmark_tomograms(folder: DataFolder) -> list[str]:
     """The tomograms with ground truth, sorted."""
     keys = {path.stem for path in folder.tomogram_files()}
     found = []
-    for path in sorted((folder.path / "ground_truth").glob("*.txt")):
+    for path in folder.ground_truth_files():
         try:
             key = check_key(path.stem, str(path))
         except InputError:

@@ -3,7 +3,7 @@
 Defaults are those below unless ``tomotwin.toml`` has others, so that UI and shell start from the same ones.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Optional, TypeVar
 
 import dagster as dg
@@ -90,6 +90,17 @@ def resolve_section(section: str, config: type[C], settings: Settings) -> C:
 def recorded(config: dg.Config) -> dict[str, Any]:
     """The settings as plain JSON, kept with the product that they made."""
     return config.model_dump(mode="json")
+
+
+def op_config(assets: Iterable[str], settings: Settings) -> dict[str, Any]:
+    """The configuration of a run's steps, by their assets; those without settings have none.
+
+    Raises
+    ------
+    InputError
+        If a settings file has an unknown name or a value out of range.
+    """
+    return {asset: {"config": recorded(resolve(asset, settings))} for asset in assets if asset in CONFIGS}
 
 
 @settings_of("trained_model", "training")

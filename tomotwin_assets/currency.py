@@ -14,8 +14,8 @@ import dagster as dg
 from tomotwin_assets.assets.sources import MODELS
 from tomotwin_assets.configs import CONFIGS, recorded, resolve
 from tomotwin_assets.partitions import pair_key, pairs, split_key, tomograms
-from tomotwin_assets.production import ASSET as PRODUCTION_MODEL
-from tomotwin_assets.production import read_promotion
+from tomotwin_assets.production import PRODUCTION_MODEL, read_promotion
+from tomotwin_assets.provenance import VERSION_TAG
 from tomotwin_assets.resources import DataFolder
 from tomotwin_assets.settings import Settings
 
@@ -130,6 +130,6 @@ class Currency:
         return Made(
             records[0].storage_id,
             settings.value if settings is not None else None,
-            tags.get("dagster/data_version"),
+            tags.get(VERSION_TAG),
             used,
         )

@@ -10,7 +10,8 @@ from functools import cached_property
 from tomotwin_assets.assets.sources import GROUND_TRUTH, MODELS, REFERENCES, SUBVOLUMES, TOMOGRAMS
 from tomotwin_assets.history import Attempt
 from tomotwin_assets.partitions import MODEL, TOMOGRAM, pair_key
-from tomotwin_assets.snapshot import PRODUCTION_MODEL, Snapshot
+from tomotwin_assets.production import PRODUCTION_MODEL
+from tomotwin_assets.snapshot import Snapshot
 from tomotwin_assets.stages import Stage
 
 NEVER = "not made yet"

@@ -18,7 +18,7 @@ from dagster._core.storage.tags import (
 )
 
 from tomotwin_assets.graph import Graph
-from tomotwin_assets.registration import VERSION_TAG
+from tomotwin_assets.provenance import VERSION_TAG
 
 UNFINISHED = (*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED)
 _CHUNK = 500

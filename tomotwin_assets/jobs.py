@@ -10,11 +10,12 @@ import dagster as dg
 from pydantic import Field
 
 from tomotwin_assets.batches import PARTITIONS_PER_RUN
-from tomotwin_assets.configs import CONFIGS, PromotionConfig, recorded
+from tomotwin_assets.configs import PromotionConfig, op_config, recorded
 from tomotwin_assets.explaining import explained
 from tomotwin_assets.partitions import tomograms
 from tomotwin_assets.registration import apply, retired, scan
 from tomotwin_assets.resources import DataFolder
+from tomotwin_assets.settings import read_settings
 from tomotwin_assets.stages import COMPARE, PICK, STAGES, Stage
 
 HOW_MANY = (
@@ -24,7 +25,7 @@ HOW_MANY = (
 
 def settings(*assets: str) -> dict[str, Any]:
     """The run configuration of these assets with all their settings as they are by default."""
-    ops = {asset: {"config": recorded(CONFIGS[asset][1]())} for asset in assets if asset in CONFIGS}
+    ops = op_config(assets, read_settings())
     return {"ops": ops} if ops else {}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import dagster as dg
 from dagster._core.storage.tags import (
@@ -14,7 +13,7 @@ from dagster._core.storage.tags import (
     PRIORITY_TAG,
 )
 
-from tomotwin_assets.configs import CONFIGS, recorded, resolve
+from tomotwin_assets.configs import op_config
 from tomotwin_assets.graph import Graph
 from tomotwin_assets.plan import Task
 from tomotwin_assets.settings import Settings
@@ -78,10 +77,7 @@ def run_request(launch: Launch, settings: Settings) -> dg.RunRequest:
     first, last = launch.tasks[0], launch.tasks[-1]
     tags = {WHY_TAG: launch.why, PRIORITY_TAG: str(first.priority)}
     if len(launch.tasks) > 1:
-        tags |= {
-            ASSET_PARTITION_RANGE_START_TAG: str(first.key),
-            ASSET_PARTITION_RANGE_END_TAG: str(last.key),
-        }
+        tags |= range_tags(str(first.key), str(last.key))
     return dg.RunRequest(
         run_key=launch.run_key,
         job_name=first.stage.job,
@@ -92,9 +88,9 @@ def run_request(launch: Launch, settings: Settings) -> dg.RunRequest:
     )
 
 
-def op_config(assets: Iterable[str], settings: Settings) -> Mapping[str, Any]:
-    """The configuration of a run's steps, by their assets; those without settings have none."""
-    return {asset: {"config": recorded(resolve(asset, settings))} for asset in assets if asset in CONFIGS}
+def range_tags(first: str, last: str) -> dict[str, str]:
+    """The tags by which Dagster gives a run all partitions from one to another, in its order."""
+    return {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
 
 
 def _follows(previous: Task, task: Task, place: Mapping[str, int]) -> bool:

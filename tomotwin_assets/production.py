@@ -20,7 +20,7 @@ from tomotwin_assets.values import read_json
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import atomic_path, write_json
 
-ASSET = "production_model"
+PRODUCTION_MODEL = "production_model"
 BY_RULE = "rule"
 """Who promoted it, where nobody did."""
 
@@ -80,7 +80,7 @@ def read_promotion(folder: DataFolder) -> Promotion | None:
     InputError
         If the record cannot be read.
     """
-    path = folder.fetch(folder.product(ASSET))
+    path = folder.fetch(folder.product(PRODUCTION_MODEL))
     if not path.is_file():
         return None
     content = read_json(path)
@@ -91,7 +91,7 @@ def read_promotion(folder: DataFolder) -> Promotion | None:
 
 def write_promotion(folder: DataFolder, promotion: Promotion | None, why_none: str = "") -> Path:
     """Write the record, whole or not at all; where nothing is promoted it says why. Returns its path."""
-    path = folder.product(ASSET)
+    path = folder.product(PRODUCTION_MODEL)
     write_json(path, {"model": None, "why": why_none} if promotion is None else asdict(promotion))
     folder.keep(path)
     return path
@@ -108,7 +108,7 @@ def require_promotion(folder: DataFolder) -> Promotion:
     promotion = read_promotion(folder)
     if promotion is None:
         raise InputError(
-            folder.product(ASSET),
+            folder.product(PRODUCTION_MODEL),
             "no model is in production yet",
             "Materialise production_model, or choose one: tomotwin-platform promote NAME --why …",
         )

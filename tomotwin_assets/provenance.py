@@ -8,6 +8,7 @@ import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dagster as dg
 import torch
@@ -24,8 +25,18 @@ _SHORT = 12
 def inputs(context: dg.AssetExecutionContext) -> dict[str, str]:
     """Data version of each asset that the one at hand is made from, as it was last made or reported.
 
-    Parents that have not been recorded, and those of which all partitions count, are left out.
+    Parents that have not been recorded, and those of which all partitions count, are left out. They are asked
+    for once, however often a product tells of them: a database may take a tenth of a second for each.
     """
+    if context not in _asked:
+        _asked[context] = _inputs(context)
+    return _asked[context]
+
+
+_asked: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
+
+
+def _inputs(context: dg.AssetExecutionContext) -> dict[str, str]:
     graph = _graph(context)
     if graph is None:
         return {}
@@ -35,7 +46,7 @@ def inputs(context: dg.AssetExecutionContext) -> dict[str, str]:
         partition = _partition_of(graph.get(parent).partitions_def, key)
         if graph.get(parent).partitions_def is not None and partition is None:
             continue
-        known = _data_version(context.instance, parent, partition)
+        known = recorded_version(context.instance, parent, partition)
         if known is not None:
             found[parent.to_user_string()] = known
     return found
@@ -102,7 +113,8 @@ def _partition_of(partitions: dg.PartitionsDefinition | None, key: str | None) -
     return parts[0] if partitions == models else parts[1] if partitions == tomograms else None
 
 
-def _data_version(instance: dg.DagsterInstance, asset: dg.AssetKey, key: str | None) -> str | None:
+def recorded_version(instance: dg.DagsterInstance, asset: dg.AssetKey, key: str | None = None) -> str | None:
+    """The data version with which an asset, or a partition of it, was last made or reported."""
     if key is not None:
         # Tags alone: whole events hold the pictures.
         tags = instance.event_log_storage.get_latest_tags_by_partition(

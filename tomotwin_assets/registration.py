@@ -18,10 +18,10 @@ import dagster as dg
 from tomotwin_assets.assets.sources import GROUND_TRUTH, MODELS, REFERENCES, SUBVOLUMES, TOMOGRAMS
 from tomotwin_assets.completeness import Arrivals
 from tomotwin_assets.partitions import check_key, models, tomograms
+from tomotwin_assets.provenance import VERSION_TAG, recorded_version
 from tomotwin_assets.resources import DataFolder
 from tomotwin_lib.errors import InputError
 
-VERSION_TAG = "dagster/data_version"
 CHUNK = 500
 """Partitions added at a time."""
 EVENTS_A_TICK = 500
@@ -93,8 +93,9 @@ def scan(
     """
     folder = DataFolder(root=str(folder.path))  # settings are read once, not for every file
     problems: list[InputError] = []
-    model_files = keyed(folder.model_files(), problems)
-    tomogram_files = keyed(folder.tomogram_files(), problems)
+    model_paths, tomogram_paths = folder.model_files(), folder.tomogram_files()
+    model_files = keyed(model_paths, problems)
+    tomogram_files = keyed(tomogram_paths, problems)
     known_models = instance.get_dynamic_partitions(str(models.name))
     known_tomograms = instance.get_dynamic_partitions(str(tomograms.name))
     references = _volumes(folder.references)
@@ -115,8 +116,8 @@ def scan(
         new_tomograms=_without(ready_tomograms, known_tomograms),
         events=look.events,
         problems=problems,
-        gone_models=sorted(_without(known_models, _stems(folder.model_files()))),
-        gone_tomograms=sorted(_without(known_tomograms, _stems(folder.tomogram_files()))),
+        gone_models=sorted(_without(known_models, _stems(model_paths))),
+        gone_tomograms=sorted(_without(known_tomograms, _stems(tomogram_paths))),
         known_tomograms=list(known_tomograms),
         more=look.more,
     )
@@ -212,7 +213,7 @@ class _Look:
     def folder(self, asset: str, paths: list[Path]) -> None:
         """Look at a source that is a whole folder of files."""
         if paths:
-            self._source(asset, None, paths, _reported_folder(self.instance, asset))
+            self._source(asset, None, paths, recorded_version(self.instance, dg.AssetKey(asset)))
 
     def _reported(self, asset: str) -> dict[str, str]:
         """Key → the fingerprint that was last reported."""
@@ -253,10 +254,3 @@ class _Look:
             name = path.relative_to(self.root).as_posix()
             digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
-
-
-def _reported_folder(instance: dg.DagsterInstance, asset: str) -> str | None:
-    """The fingerprint that was last reported for a source without partitions."""
-    records = instance.fetch_materializations(dg.AssetKey(asset), limit=1).records
-    event = records[0].asset_materialization if records else None
-    return event.tags.get(VERSION_TAG) if event is not None and event.tags else None

@@ -12,14 +12,12 @@ from dagster_shared.error import SerializableErrorInfo
 from rich.markup import escape
 
 from tomotwin_assets import checks, progress
-from tomotwin_assets.configs import PromotionConfig, recorded
+from tomotwin_assets.configs import PromotionConfig, op_config, recorded
 from tomotwin_assets.currency import Currency
 from tomotwin_assets.definitions import defs
 from tomotwin_assets.instance import shell_tags
-from tomotwin_assets.launching import op_config
 from tomotwin_assets.partitions import pair_key
-from tomotwin_assets.production import ASSET as PRODUCTION_MODEL
-from tomotwin_assets.production import read_promotion
+from tomotwin_assets.production import PRODUCTION_MODEL, read_promotion
 from tomotwin_assets.stages import CHECK, COMPARE, PICK, PREPARE, PRODUCE, STAGES, TRAIN, Stage
 from tomotwin_lib.errors import InputError
 
@@ -144,7 +142,7 @@ class Runner:
             self.failed.add((assets[0], key))
 
     def _run_config(self, assets: list[str], given: dict[str, Any]) -> dict[str, Any]:
-        ops = dict(op_config(assets, self.currency.settings))
+        ops = op_config(assets, self.currency.settings)
         ops |= {asset: {"config": config} for asset, config in given.items()}
         return {"ops": ops, "loggers": {progress.NAME: {}}}
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+from dagster._core.storage.tags import PRIORITY_TAG
 
 from tomotwin_assets.configs import ReevaluationConfig, resolve
 from tomotwin_assets.jobs import reevaluate
+from tomotwin_assets.launching import range_tags
 from tomotwin_assets.partitions import pair_key
 from tomotwin_assets.reevaluation import Evaluation, evaluations
 from tomotwin_assets.resources import DataFolder
@@ -17,7 +18,6 @@ from tomotwin_lib.errors import InputError
 NAME = "reevaluate_models"
 TAG = "tomotwin/reevaluation"
 """Tag of the runs that the schedule starts: the time for which it did."""
-_PRIORITY = "dagster/priority"
 _EVALUATE, _COMPARE = "-7", "-8"  # Behind all daily work, and the comparison behind all evaluations.
 
 
@@ -54,16 +54,16 @@ def reevaluate_models(
     yield dg.RunRequest(
         run_key=f"{time} compare",
         asset_selection=[dg.AssetKey(asset) for asset in COMPARE.assets],
-        tags={TAG: time, _PRIORITY: _COMPARE},
+        tags={TAG: time, PRIORITY_TAG: _COMPARE},
     )
 
 
 def _request(evaluation: Evaluation, time: str) -> dg.RunRequest:
     first, last = (pair_key(evaluation.model, evaluation.tomograms[index]) for index in (0, -1))
     one = first == last
-    tags = {TAG: time, _PRIORITY: _EVALUATE}
+    tags = {TAG: time, PRIORITY_TAG: _EVALUATE}
     if not one:
-        tags |= {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
+        tags |= range_tags(first, last)
     return dg.RunRequest(
         run_key=f"{time} {first} {last}",
         partition_key=first if one else None,

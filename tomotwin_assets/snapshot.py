@@ -18,11 +18,10 @@ from tomotwin_assets.graph import Graph
 from tomotwin_assets.history import UNFINISHED, Attempt
 from tomotwin_assets.instance import SHELL_TAG
 from tomotwin_assets.partitions import models, tomograms
-from tomotwin_assets.production import read_promotion
+from tomotwin_assets.production import PRODUCTION_MODEL, read_promotion
 from tomotwin_assets.registration import keyed
 from tomotwin_assets.resources import SUFFIXES, DataFolder
 
-PRODUCTION_MODEL = "production_model"
 WHY_TAG = "tomotwin/why"
 """Tag of the runs that the sensor asks for: the reason, in words."""
 
