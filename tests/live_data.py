@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tiny_platform import write_data_folder, write_tomogram
 
-_BY_HAND = "\n[arrivals]\nenabled = false\n"
+from tomotwin_assets.settings import FILE
 
 
 def live_data(root: Path, *, by_hand: bool, large: str | None = None) -> Path:
@@ -25,10 +25,15 @@ def live_data(root: Path, *, by_hand: bool, large: str | None = None) -> Path:
     if large is not None:
         write_tomogram(data, large, seed=4, shape=(40, 96, 96))
     if by_hand:
-        with (data / "tomotwin.toml").open("a", encoding="utf-8") as settings:
-            settings.write(_BY_HAND)
+        start_no_runs(data)
     age(data)
     return data
+
+
+def start_no_runs(data: Path) -> None:
+    """Let no sensor start runs; files become partitions all the same."""
+    with (data / FILE).open("a", encoding="utf-8") as settings:
+        settings.write("\n[arrivals]\nenabled = false\n")
 
 
 def age(data: Path) -> None:

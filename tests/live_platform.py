@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 import psutil
 import yaml
+from postgres_server import free_port
 
 from tomotwin_assets import instance
 from tomotwin_assets.settings import DATA_VARIABLE, DEVICE_VARIABLE
@@ -37,13 +38,6 @@ ALIVE = ("STARTING", "STARTED", "CANCELING")
 FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
 _PR_SET_PDEATHSIG = 1
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def free_port() -> int:
-    """A TCP port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(what: str, look: Callable[[], T | None], seconds: float, pause: float = 0.5) -> T:
@@ -61,6 +55,23 @@ def wait_for(what: str, look: Callable[[], T | None], seconds: float, pause: flo
                 return found
         time.sleep(pause)
     raise TimeoutError(f"waited {seconds:g} s for {what}")
+
+
+def ask(url: str, query: str, **variables: Any) -> dict[str, Any]:
+    """The data that the web server at ``url`` answers to a GraphQL query.
+
+    Raises
+    ------
+    RuntimeError
+        If the query is wrong or fails.
+    """
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        content = json.load(answer)
+    if content.get("errors"):
+        raise RuntimeError(json.dumps(content["errors"])[:2000])
+    return dict(content["data"])
 
 
 @dataclass
@@ -144,22 +155,8 @@ class LivePlatform:
         self.kill()
 
     def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
-        """The data that the web server answers.
-
-        Raises
-        ------
-        RuntimeError
-            If the query is wrong or fails.
-        """
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(
-            f"{self.url}/graphql", body, {"Content-Type": "application/json"}, method="POST"
-        )
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            content = json.load(answer)
-        if content.get("errors"):
-            raise RuntimeError(json.dumps(content["errors"])[:2000])
-        return dict(content["data"])
+        """The data that the web server answers: see :func:`ask`."""
+        return ask(self.url, query, **variables)
 
     def launch(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -12,7 +11,6 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,14 +19,16 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
+from live_data import start_no_runs
+from live_platform import LOCATION, REPOSITORY, ask
 from postgres_server import PostgresServer, free_port
 
 from tomotwin_assets.executors import BACKEND_VARIABLE, BROKER_VARIABLE, EXECUTOR_VARIABLE
 from tomotwin_assets.instance import HOME_VARIABLE
-from tomotwin_assets.settings import DATA_VARIABLE, DEVICE_VARIABLE, FILE, SECTIONS
+from tomotwin_assets.settings import DATA_VARIABLE, DEVICE_VARIABLE
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-DEPLOY = REPOSITORY / "deploy"
+CHECKOUT = Path(__file__).resolve().parents[2]
+DEPLOY = CHECKOUT / "deploy"
 PATIENCE_SECONDS = 900.0
 _SET_BY_THE_TEST = (EXECUTOR_VARIABLE, BROKER_VARIABLE, BACKEND_VARIABLE)
 
@@ -38,7 +38,7 @@ def unit_command(unit: str, environment: dict[str, str]) -> list[str]:
     text = (DEPLOY / "systemd" / unit).read_text(encoding="utf-8")
     (line,) = re.findall(r"^ExecStart=(.*)$", text, flags=re.MULTILINE)
     line = line.replace("/opt/tomotwin/.venv/bin", str(Path(sys.executable).parent))
-    line = line.replace("/opt/tomotwin", str(REPOSITORY))
+    line = line.replace("/opt/tomotwin", str(CHECKOUT))
     return shlex.split(re.sub(r"\$\{(\w+)\}", lambda name: environment[name[1]], line))
 
 
@@ -107,15 +107,7 @@ class Facility:
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """Send a GraphQL query to the web server; its data."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/graphql",
-            json.dumps({"query": query, "variables": variables}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            content = json.load(answer)
-        assert "errors" not in content, content["errors"]
-        return content["data"]  # type: ignore[no-any-return]
+        return ask(f"http://127.0.0.1:{self.port}", query, **variables)
 
     def is_loaded(self) -> bool:
         """Whether the web server is up and has the code location."""
@@ -134,8 +126,8 @@ class Facility:
             "selector": {
                 "partitionSetName": f"{job}_partition_set",
                 "repositorySelector": {
-                    "repositoryLocationName": "tomotwin",
-                    "repositoryName": "__repository__",
+                    "repositoryLocationName": LOCATION,
+                    "repositoryName": REPOSITORY,
                 },
             },
             "partitionNames": partitions,
@@ -148,8 +140,8 @@ class Facility:
         query = """mutation($parameters: ExecutionParams!) { launchRun(executionParams: $parameters) {
             __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
         selector = {
-            "repositoryLocationName": "tomotwin",
-            "repositoryName": "__repository__",
+            "repositoryLocationName": LOCATION,
+            "repositoryName": REPOSITORY,
             "jobName": job,
         }
         answer = self.ask(query, parameters={"selector": selector, "runConfigData": {}})["launchRun"]
@@ -204,9 +196,7 @@ def facility(
     folder: Path, data: Path, postgres: PostgresServer, extra: dict[str, str] | None = None
 ) -> Iterator[Facility]:
     """The three services, up and with the graph loaded; none is left when the block ends."""
-    if "arrivals" in SECTIONS:  # here the test itself asks for all runs
-        with (data / FILE).open("a", encoding="utf-8") as settings:
-            settings.write("\n[arrivals]\nenabled = false\n")
+    start_no_runs(data)  # the test itself asks for all of them
     home = folder / "home"
     home.mkdir()
     shutil.copy(DEPLOY / "dagster.yaml", home)
@@ -217,7 +207,7 @@ def facility(
         DEVICE_VARIABLE: "cpu",
         "TOMOTWIN_CODE_HOST": "127.0.0.1",
         "TOMOTWIN_CODE_PORT": str(free_port()),
-        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONPATH": str(CHECKOUT),
         # As an activated environment has it: the worker calls the program "celery" by its name.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "OMP_NUM_THREADS": "1",

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from dagster._config import process_config
 from dagster._core.instance.config import dagster_instance_config_schema
-from facility import DEPLOY, REPOSITORY, unit_command
+from facility import CHECKOUT, DEPLOY, unit_command
 
 from tomotwin_assets.definitions import defs
 from tomotwin_assets.executors import (
@@ -110,7 +110,7 @@ def test_containers_run_what_the_units_run() -> None:
     for name in ("code", "daemon", "web", "worker"):
         with_defaults = unit_command(f"tomotwin-{name}.service", ENVIRONMENT)
         of_unit = [Path(with_defaults[0]).name, *with_defaults[1:]]
-        in_container = [part.replace("/opt/tomotwin", str(REPOSITORY)) for part in services[name]["command"]]
+        in_container = [part.replace("/opt/tomotwin", str(CHECKOUT)) for part in services[name]["command"]]
         # Inside a container all addresses are listened to; which are reached is said by its ports.
         assert [part if part != "0.0.0.0" else "127.0.0.1" for part in in_container] == of_unit
     assert services["web"]["ports"] == ["127.0.0.1:3000:3000"]
@@ -120,7 +120,7 @@ def test_containers_run_what_the_units_run() -> None:
 
 def test_the_chart_is_of_this_version_of_dagster_and_has_the_same_rules() -> None:
     text = (DEPLOY / "helm" / "values.yaml").read_text(encoding="utf-8")
-    pins = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8")
+    pins = (CHECKOUT / "constraints.txt").read_text(encoding="utf-8")
     (version,) = re.findall(r"^dagster==(.*)$", pins, flags=re.MULTILINE)
     assert f"--version {version} " in text
     chart, instance = read("helm/values.yaml"), read("dagster.yaml")
