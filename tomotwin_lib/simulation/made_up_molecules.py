@@ -180,9 +180,7 @@ def _points(domains: _Domains, rng: np.random.Generator) -> FloatArray:
     return np.asarray(domains.centres[owner] + domains.frames[owner].apply(inside))
 
 
-def _assembled(
-    points: FloatArray, chain: _Domains, turns: Rotation, rng: np.random.Generator
-) -> FloatArray:
+def _assembled(points: FloatArray, chain: _Domains, turns: Rotation, rng: np.random.Generator) -> FloatArray:
     """Copies of a chain's points around the axes of its point group, as near to each other as they fit."""
     if len(turns) == 1:
         return points
@@ -192,7 +190,10 @@ def _assembled(
     if (axes[:, 2] != 0).any() and _one_main_axis(axes):
         # First a ring about z, then, in dihedral groups, two rings on top of each other: both touch.
         about_z = np.hypot(axes[:, 0], axes[:, 1]) < 1e-6
-        stages = [(turns[about_z], np.array([[1.0, 0.0, 0.0]])), (turns[~about_z], np.array([[0.0, 0.0, 1.0]]))]
+        stages = [
+            (turns[about_z], np.array([[1.0, 0.0, 0.0]])),
+            (turns[~about_z], np.array([[0.0, 0.0, 1.0]])),
+        ]
     else:
         stages = [(turns, _directions(_DIRECTIONS, rng))]
     for some, directions in stages:

@@ -100,7 +100,9 @@ def read_molecule(
         from tomotwin_lib.simulation.atomic_models import read_atoms
 
         points, masses = read_atoms(path)
-        density = scaled(density_of_points(points, masses * CUBIC_ANGSTROM_PER_DALTON, voxel_size_in_angstrom))
+        density = scaled(
+            density_of_points(points, masses * CUBIC_ANGSTROM_PER_DALTON, voxel_size_in_angstrom)
+        )
     else:
         density = _density_of_map(path, voxel_size_in_angstrom)
     return Molecule(label, path.stem, density, voxel_size_in_angstrom)
@@ -161,9 +163,7 @@ def _density_of_map(path: Path, voxel_size_in_angstrom: float) -> Float32Array:
         raise InputError(path, "nothing in it is brighter than its faces", "Give a map with bright protein")
     ratio = voxel_size_in_angstrom / stored
     if ratio > 1:
-        density = gaussian_filter(
-            density, BLUR_IN_VOXELS * float(np.sqrt(ratio**2 - 1)), mode="constant"
-        )
+        density = gaussian_filter(density, BLUR_IN_VOXELS * float(np.sqrt(ratio**2 - 1)), mode="constant")
     density = np.where(density < _FLOOR * density.max(), np.float32(0), density)
     # One interpolation both resamples and centres; its box reaches the farthest corner of what is there.
     centre = np.array(center_of_mass(density))
