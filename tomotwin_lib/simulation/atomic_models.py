@@ -40,7 +40,7 @@ def read_atoms(path: str | Path) -> tuple[FloatArray, FloatArray]:
         raise InputError(path, "there is no such file", "Check the path")
     try:
         structure = gemmi.read_structure(str(path))
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, IndexError, OSError) as error:
         raise InputError(path, f"it is no atomic model ({error})", "Give a PDB or mmCIF file") from error
     structure.setup_entities()
     structure.remove_waters()
@@ -54,6 +54,6 @@ def read_atoms(path: str | Path) -> tuple[FloatArray, FloatArray]:
     positions, masses = [], []
     for atom in (site.atom for site in model.all()):
         positions.append(atom.pos.tolist())
-        # About 7 % of a protein's mass is hydrogen; occupancies keep alternative positions from counting twice.
+        # About 7 % of a protein's mass is hydrogen; by their occupancies alternative positions count once.
         masses.append(atom.occ * atom.element.weight * 1.07)
     return np.array(positions, dtype=np.float64), np.array(masses, dtype=np.float64)

@@ -67,7 +67,15 @@ class Distractors:
     @classmethod
     def none(cls) -> Distractors:
         """Nothing at all."""
-        return cls(*[(0, 0)] * 6, carbon_probability=0.0)
+        return cls(
+            vesicles=(0, 0),
+            sheets=(0, 0),
+            gold=(0, 0),
+            filaments=(0, 0),
+            microtubules=(0, 0),
+            ice=(0, 0),
+            carbon_probability=0.0,
+        )
 
 
 def build_distractors(

@@ -9,6 +9,8 @@ amino acid, so that volumes and grain are those of protein at 10 Å.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -121,9 +123,10 @@ def made_up_molecules(count: int, seed: int, voxel_size_in_angstrom: float = 10.
     ]
 
 
+@cache
 def point_group(name: str) -> Rotation:
     """The rotations of a point group (``C1``, ``D7``, ``T``, ``O``, ``I``); the first is the identity."""
-    turns = Rotation.create_group(name)
+    turns = Rotation.create_group(cast(Any, name))  # its stubs know "Cn" but no "C7"
     angles = turns.magnitude()
     return turns[np.argsort(angles, kind="stable")]
 

@@ -65,7 +65,7 @@ class Molecule:
 
     @cached_property
     def fine_density(self) -> Float32Array:
-        """The density sampled :data:`FINER` times as finely by cubic splines; its centre stays in the middle."""
+        """The density sampled :data:`FINER` times as finely by cubic splines, centred likewise."""
         edge = FINER * (len(self.density) - 1) + 1
         return np.asarray(zoom(self.density, edge / len(self.density), order=3), dtype=np.float32)
 
@@ -89,7 +89,7 @@ def read_molecule(
     Raises
     ------
     InputError
-        If the file cannot be used, tells no voxel size, holds no atoms, its name tells no label, or the
+        If the file cannot be used, tells no voxel size, has dark protein, holds no atoms, its name tells no label, or the
         extra ``structures`` that reads models is not installed.
     """
     path = Path(path)
@@ -159,8 +159,8 @@ def _density_of_map(path: Path, voxel_size_in_angstrom: float) -> Float32Array:
     density = read_subvolume(path)
     faces = np.concatenate([np.take(density, end, axis).ravel() for axis in range(3) for end in (0, -1)])
     density = density - np.float32(np.median(faces))
-    if density.max() <= 0:
-        raise InputError(path, "nothing in it is brighter than its faces", "Give a map with bright protein")
+    if density.max() <= -density.min():
+        raise InputError(path, "what is in it is darker than its faces", "Give a map with bright protein")
     ratio = voxel_size_in_angstrom / stored
     if ratio > 1:
         density = gaussian_filter(density, BLUR_IN_VOXELS * float(np.sqrt(ratio**2 - 1)), mode="constant")
@@ -176,7 +176,7 @@ def _density_of_map(path: Path, voxel_size_in_angstrom: float) -> Float32Array:
 
 
 def scaled(density: Float32Array) -> Float32Array:
-    """A density of which nine tenths lie below 1; tails do not count. So is protein about 1 in any molecule."""
+    """A density of which nine tenths lie below 1, tails apart: protein is about 1 in any molecule."""
     bright = density[density > EXTENT_LEVEL * density.max()]
     return (density / np.percentile(bright, 90)).astype(np.float32)
 

@@ -84,7 +84,7 @@ def build_specimen(
     shape = require_shape("specimen shape", shape)
     _check(molecules, particles_per_class, crowding)
     names = {number: molecule.code for number, molecule in enumerate(molecules, start=1)}
-    names |= {number: kind for number, kind in enumerate(KINDS_OF_DISTRACTOR, start=len(molecules) + 1)}
+    names |= dict(enumerate(KINDS_OF_DISTRACTOR, start=len(molecules) + 1))
 
     density = np.zeros(shape, dtype=np.float32)
     class_mask = np.zeros(shape, dtype=np.uint16)
