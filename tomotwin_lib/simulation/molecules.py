@@ -89,8 +89,8 @@ def read_molecule(
     Raises
     ------
     InputError
-        If the file cannot be used, tells no voxel size, has dark protein, holds no atoms, its name tells no label, or the
-        extra ``structures`` that reads models is not installed.
+        If the file cannot be used, tells no voxel size, has dark protein or no atoms, its name tells no
+        label, or the extra ``structures`` that reads models is not installed.
     """
     path = Path(path)
     label = label_from_name(path.name) if code is None else code

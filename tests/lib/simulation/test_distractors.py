@@ -67,7 +67,7 @@ def test_every_voxel_comes_once_and_no_value_is_lost(make: Any) -> None:
         assert len(painted.inside) == len(painted.voxels)
         assert np.isfinite(painted.values).all()
         if len(painted.voxels):
-            assert 0 <= painted.voxels.min() and painted.voxels.max() < np.prod(SHAPE)
+            assert painted.voxels.min() >= 0 and painted.voxels.max() < np.prod(SHAPE)
 
 
 @pytest.mark.parametrize("make", [vesicle, sheet])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sys
 from pathlib import Path
 
@@ -129,6 +130,22 @@ def test_a_model_is_multiplied_to_its_biological_assembly(tmp_path: Path) -> Non
         (-12, -20, 30), (-10, -20, 30), (10, 20, 30), (12, 20, 30)
     ]  # fmt: skip
     np.testing.assert_allclose(masses, 12.011 * 1.07, rtol=1e-3)
+
+
+def test_mmcif_and_compressed_files_tell_the_same(tmp_path: Path) -> None:
+    gemmi = pytest.importorskip("gemmi")
+    from tomotwin_lib.simulation.atomic_models import read_atoms
+
+    lines = "".join(atom(number, 5.0 * number, 20, -3.0 * number) for number in range(1, 9))
+    (tmp_path / "1abc.pdb").write_text(lines + "END\n")
+    structure = gemmi.read_structure(str(tmp_path / "1abc.pdb"))
+    structure.make_mmcif_document().write_file(str(tmp_path / "1abc.cif"))
+    (tmp_path / "1abc.cif.gz").write_bytes(gzip.compress((tmp_path / "1abc.cif").read_bytes()))
+    expected = read_atoms(tmp_path / "1abc.pdb")[0]
+    for name in ("1abc.cif", "1abc.cif.gz"):
+        np.testing.assert_allclose(read_atoms(tmp_path / name)[0], expected, atol=1e-3)
+        molecule = read_molecule(tmp_path / name)
+        assert molecule.code == "1abc" and molecule.radius > 1
 
 
 def test_what_cannot_be_used_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
