@@ -105,6 +105,6 @@ def judge_walks(
     return walks
 
 
-def refused_walks(attributes: Mapping[str, Any]) -> dict[str, str]:
+def refused_walks(attributes: Mapping[Any, Any]) -> dict[str, str]:
     """The references that were not moved, and why, from the attributes of references or a map."""
     return {name: walk["refused"] for name, walk in attributes.get(REFINEMENT, {}).items() if walk["refused"]}

@@ -33,7 +33,7 @@ def print_refinement(references: ReferenceEmbedding) -> None:
     print_table("Refinement", ("reference", "similarity to its start", "moved"), rows)
 
 
-def print_dropped(attributes: Mapping[str, Any]) -> None:
+def print_dropped(attributes: Mapping[Any, Any]) -> None:
     """Print how many maxima rivals took of each reference; nothing where there was no rival."""
     from tomotwin_lib.competition import DROPPED, dropped_by_kind
 
