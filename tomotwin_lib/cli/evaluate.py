@@ -1,4 +1,4 @@
-"""``tomotwin evaluate positions|subvolumes`` and ``tomotwin_scripts_evaluate.py``."""
+"""``tomotwin evaluate positions|tomograms|subvolumes`` and ``tomotwin_scripts_evaluate.py``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tomotwin_lib.cli import evaluate_tomograms
 from tomotwin_lib.cli.limits import add_limits, print_limits
 from tomotwin_lib.cli.output import number, print_table, report_paths, say, warn
 from tomotwin_lib.cli.parsing import add_box_sizes
@@ -27,7 +28,9 @@ _COUNTS = ("TP", "FP", "FN", "O_MIN_SIZE", "O_MAX_SIZE")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand and its options."""
-    modes = parser.add_subparsers(title="what to score", metavar="positions|subvolumes", required=True)
+    modes = parser.add_subparsers(
+        title="what to score", metavar="positions|tomograms|subvolumes", required=True
+    )
     positions = modes.add_parser(
         "positions",
         help="located picks against ground truth positions",
@@ -61,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     positions.add_argument("--png", action="store_true", help="also draw the scores: a .png beside each .txt")
     positions.set_defaults(run=run)
+    evaluate_tomograms.add_mode(modes)
     _add_subvolumes(modes)
 
 
