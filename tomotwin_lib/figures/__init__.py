@@ -12,10 +12,11 @@ from tomotwin_lib.figures.galleries import similarity_slices, subvolume_gallery
 from tomotwin_lib.figures.leaderboards import leaderboard_chart
 from tomotwin_lib.figures.picks import orthoslices_with_picks
 from tomotwin_lib.figures.precision_recall import precision_recall_chart
-from tomotwin_lib.figures.style import PALETTE, png_bytes, save_figure
+from tomotwin_lib.figures.style import PALETTE, drawn, png_bytes, save_figure
 
 __all__ = [
     "PALETTE",
+    "drawn",
     "leaderboard_chart",
     "orthoslices_with_picks",
     "picks_beside_similarity",
