@@ -199,6 +199,15 @@ class PickingConfig(dg.Config):
         json_schema_extra=unit("intersection over union"),
         description="Of two picks whose boxes' IoU exceeds this, the better one stays.",
     )
+    max_false_picks: Optional[float] = Field(
+        default=None,
+        gt=0,
+        le=1,
+        json_schema_extra=unit("share"),
+        description="Keep of each reference its best picks, of which at most this share is to be expected "
+        "false; needs ground_truth/calibration.json, which `tomotwin evaluate tomograms` writes. Empty: keep "
+        "all.",
+    )
 
 
 class CoordinateFilesConfig(dg.Config):

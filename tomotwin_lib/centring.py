@@ -41,6 +41,12 @@ def centring_distances(
     return distances
 
 
+def mean_distance(distances: Mapping[str, FloatArray]) -> float | None:
+    """The mean over all found particles of what :func:`centring_distances` returned; ``None`` without any."""
+    together = np.concatenate([*distances.values(), np.empty(0)])
+    return float(together.mean()) if len(together) else None
+
+
 def centring_table(distances: Mapping[str, FloatArray], classes: Mapping[str, str]) -> pd.DataFrame:
     """Mean, median and 90th percentile of distances, one row a reference.
 

@@ -17,6 +17,7 @@ from tomotwin_assets.partitions import pairs, split_key
 from tomotwin_assets.progress import show_bars
 from tomotwin_assets.resources import ComputeDevice, DataFolder
 from tomotwin_assets.values import EmbeddingProduct, ReferenceVolumes, UnstoredEmbedding
+from tomotwin_lib.calibration import calibrated, calibration_table, keep_expected
 from tomotwin_lib.embedding.estimate import Estimate
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.figures import (
@@ -26,6 +27,7 @@ from tomotwin_lib.figures import (
     similarity_histogram,
     similarity_slices,
 )
+from tomotwin_lib.formats.calibration import read_calibration
 from tomotwin_lib.formats.volumes import read_volume
 from tomotwin_lib.locating import locate
 from tomotwin_lib.picking import keep_picks
@@ -111,6 +113,11 @@ def located_picks(
         overlap=config.overlap,
         progress=show_bars(),
     )
+    expected: dict[str, Any] = {}
+    if config.max_false_picks is not None:
+        file = data_folder.calibration_file()
+        picks = keep_expected(calibrated(picks, read_calibration(file), file), config.max_false_picks, file)
+        expected = {"false_picks_to_expect": metadata.table(calibration_table(picks))}
     made = provenance.about(context, started)
     numbers = picks_by_reference(picks)
     found = sum(count > 0 for count in numbers.values())
@@ -133,6 +140,7 @@ def located_picks(
             "dagster/row_count": len(picks),
             "picks_by_reference": metadata.counts(numbers, "reference", "picks"),
             **({"mean_score": float(picks["metric_best"].mean())} if len(picks) else {}),
+            **expected,
             **pictures,
             "box_sizes_in_voxels": metadata.box_sizes(reference_volumes.box_sizes),
             "settings": dg.MetadataValue.json(recorded(config)),
