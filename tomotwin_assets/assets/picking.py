@@ -27,6 +27,7 @@ from tomotwin_lib.figures import (
     similarity_histogram,
     similarity_slices,
 )
+from tomotwin_lib.files import md5_of_file
 from tomotwin_lib.formats.calibration import read_calibration
 from tomotwin_lib.formats.volumes import read_volume
 from tomotwin_lib.locating import locate
@@ -117,7 +118,10 @@ def located_picks(
     if config.max_false_picks is not None:
         file = data_folder.calibration_file()
         picks = keep_expected(calibrated(picks, read_calibration(file), file), config.max_false_picks, file)
-        expected = {"false_picks_to_expect": metadata.table(calibration_table(picks))}
+        expected = {
+            "false_picks_to_expect": metadata.table(calibration_table(picks)),
+            "calibration_md5": md5_of_file(file),
+        }
     made = provenance.about(context, started)
     numbers = picks_by_reference(picks)
     found = sum(count > 0 for count in numbers.values())
@@ -146,7 +150,9 @@ def located_picks(
             "settings": dg.MetadataValue.json(recorded(config)),
             **made,
         },
-        data_version=provenance.data_version(context, config),
+        data_version=provenance.data_version(
+            context, config, files=[md5 for name, md5 in expected.items() if name == "calibration_md5"]
+        ),
     )
 
 
