@@ -215,6 +215,15 @@ class PickingConfig(dg.Config):
         description="Where another protein's reference is more similar there is no pick either, as where a "
         "negative is.",
     )
+    max_false_picks: Optional[float] = Field(
+        default=None,
+        gt=0,
+        le=1,
+        json_schema_extra=unit("share"),
+        description="Keep of each reference its best picks, of which at most this share is to be expected "
+        "false; needs ground_truth/calibration.json, which `tomotwin evaluate tomograms` writes. Empty: keep "
+        "all.",
+    )
 
 
 class CoordinateFilesConfig(dg.Config):

@@ -18,6 +18,7 @@ from tomotwin_assets.progress import show_bars
 from tomotwin_assets.reference_records import about_references, about_rivals
 from tomotwin_assets.resources import ComputeDevice, DataFolder
 from tomotwin_assets.values import EmbeddingProduct, ReferenceVolumes, UnstoredEmbedding
+from tomotwin_lib.calibration import calibrated, calibration_table, keep_expected
 from tomotwin_lib.drift import refused_walks
 from tomotwin_lib.embedding.estimate import Estimate
 from tomotwin_lib.errors import InputError
@@ -28,6 +29,8 @@ from tomotwin_lib.figures import (
     similarity_histogram,
     similarity_slices,
 )
+from tomotwin_lib.files import md5_of_file
+from tomotwin_lib.formats.calibration import read_calibration
 from tomotwin_lib.formats.volumes import read_volume
 from tomotwin_lib.locating import locate
 from tomotwin_lib.picking import keep_picks
@@ -125,6 +128,16 @@ def located_picks(
         compete=config.compete,
         progress=show_bars(),
     )
+    expected: dict[str, Any] = {}
+    calibration: list[str] = []
+    if config.max_false_picks is not None:
+        file = data_folder.calibration_file()
+        picks = keep_expected(calibrated(picks, read_calibration(file), file), config.max_false_picks, file)
+        calibration = [md5_of_file(file)]
+        expected = {
+            "false_picks_to_expect": metadata.table(calibration_table(picks)),
+            "calibration_md5": calibration[0],
+        }
     made = provenance.about(context, started)
     numbers = picks_by_reference(picks)
     found = sum(count > 0 for count in numbers.values())
@@ -148,12 +161,13 @@ def located_picks(
             "picks_by_reference": metadata.counts(numbers, "reference", "picks"),
             **about_rivals(picks.attrs),
             **({"mean_score": float(picks["metric_best"].mean())} if len(picks) else {}),
+            **expected,
             **pictures,
             "box_sizes_in_voxels": metadata.box_sizes(reference_volumes.box_sizes),
             "settings": dg.MetadataValue.json(recorded(config)),
             **made,
         },
-        data_version=provenance.data_version(context, config),
+        data_version=provenance.data_version(context, config, files=calibration),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tomotwin_lib.cli.calibration import add_calibration, check_calibration, keep_expected_picks
 from tomotwin_lib.cli.output import file_stems, print_table, report_paths, warn
 from tomotwin_lib.cli.parsing import add_box_sizes, add_locating, add_progress
 from tomotwin_lib.cli.references import print_dropped
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         findmax, "-b", "--boxsize", required_for="by whose overlap picks of one reference suppress each other"
     )
     add_locating(findmax)
+    add_calibration(findmax, "keep of each reference the best picks")
     findmax.add_argument(
         "--processes", type=int, default=4, metavar="N",
         help="for TomoTwin's command lines: one process does the work here, whatever the number",
@@ -65,6 +67,7 @@ def run(args: argparse.Namespace) -> None:
     from tomotwin_lib.formats.ground_truth import read_box_sizes
     from tomotwin_lib.heatmaps import check_heatmap_files
 
+    calibration = check_calibration(args)
     box_sizes = read_box_sizes(args.boxsize)
     similarity = read_similarity_map(args.map)
     for column in Competition(similarity).targets:
@@ -73,7 +76,8 @@ def run(args: argparse.Namespace) -> None:
     if args.write_heatmaps:
         heatmaps = [folder / f"{stem}.mrc" for stem in file_stems(similarity.references)]
         check_heatmap_files(heatmaps)
-    picks = locate_as_asked(args, similarity, box_sizes)
+    located = locate_as_asked(args, similarity, box_sizes)
+    picks = keep_expected_picks(located, args, calibration, args.map)
     outputs = [folder / "located.tloc"]
     write_picks(outputs[0], picks)
     if heatmaps:
@@ -81,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
         outputs += heatmaps
     if args.png:
         outputs += _draw(folder, similarity, args.global_min)
-    if not len(picks):
+    if not len(located):
         _say_why_there_is_none(similarity, args.global_min)
     _print_counts(picks)
     print_dropped(picks.attrs)
