@@ -42,7 +42,7 @@ from tomotwin_lib.similarity import similarity_map as compare
 from tomotwin_lib.voxel_sizes import differing_voxel_sizes
 
 
-@dg.asset(partitions_def=pairs, kinds={"numpy"}, pool="gpu", backfill_policy=SEVERAL_A_RUN, code_version="1")
+@dg.asset(partitions_def=pairs, kinds={"numpy"}, pool="gpu", backfill_policy=SEVERAL_A_RUN, code_version="2")
 @each_partition
 def similarity_map(
     context: dg.AssetExecutionContext,
