@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tomotwin_lib.cli import info
 from tomotwin_lib.cli.coordinates import read_positions, same_voxel_size, voxel_size_of
 from tomotwin_lib.cli.output import file_stems, report_paths, say, warn
-from tomotwin_lib.cli.parsing import add_device, add_progress
+from tomotwin_lib.cli.parsing import add_device, add_model, add_progress
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
@@ -115,7 +115,7 @@ def run_intensity(args: argparse.Namespace) -> None:
 
 def _add_median_mask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-i", "--input", required=True, metavar="MRC", help="the tomogram, protein dark")
-    parser.add_argument("-m", "--modelpth", required=True, metavar="PTH", help="a trained network")
+    add_model(parser)
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="for <tomogram>_mask.mrc")
     parser.add_argument(
         "-s", "--stride", type=int, default=5, metavar="N", help="of the embedding, in voxels"
@@ -306,10 +306,12 @@ def _add_combine(parser: argparse.ArgumentParser) -> None:
         "the mean of theirs. Networks that were trained apart err in different places. It costs as much "
         "time as they do together."
     )
-    parser.add_argument(
-        "-m", "--modelpth", nargs="+", required=True, metavar="PTH",
-        help="checkpoints of fully convolutional networks, two or more, trained with the same distance",
-    )  # fmt: skip
+    add_model(
+        parser,
+        nargs="+",
+        help="fully convolutional networks, two or more, trained with the same distance: checkpoints, or "
+        "names of networks that ship",
+    )
     parser.add_argument(
         "--weights", nargs="+", type=float, metavar="W",
         help="how much each network counts, in the order of --modelpth, above 0 (default: all the same)",
