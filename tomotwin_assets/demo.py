@@ -88,7 +88,7 @@ def run_demo(*, train: bool = False) -> int:
 
 def prepare(folder: Path, *, train: bool) -> SimulatedDataset:
     """Simulate the data set unless it is there, with the settings of the demo, and the model to train."""
-    model = {"model_name": MODEL, "model_configuration": CONFIGURATION} if train else {}
+    model: dict[str, Any] = {"model_name": MODEL, "model_configuration": CONFIGURATION} if train else {}
     dataset = simulate_dataset(folder, **DATASET, **model, progress=show_bars())
     console.print(f"Simulated data: {escape(str(folder))}{' (there already)' if dataset.reused else ''}")
     if not (folder / FILE).exists():
