@@ -42,8 +42,9 @@ TEMPERATURE = 0.1
 PARTICLES, ELSEWHERE = 8, 4
 """Crops in a batch, around picks and elsewhere."""
 
-HARDEST = 128
-"""Negatives of a batch that count for a reference, the most similar ones."""
+HARDEST, ANY = 32, 512
+"""Negatives of a batch that count for a pick: the most similar ones to its reference, and others by chance.
+With the hardest alone everything would soon have one embedding (Schroff et al., CVPR 2015)."""
 
 REFERENCE_STEPS = 10
 """Steps after which the references are embedded anew."""
@@ -294,11 +295,14 @@ def _loss(
         # The pick itself has no part in the reference that it is compared with.
         rest = own[torch.arange(len(own), device=device) != place]
         reference = functional.normalize(rest.sum(dim=0), dim=0)
-        wrong = [others @ reference]
-        wrong += [one @ reference for one, n in zip(particles, numbers, strict=True) if n != number]
-        wrong_similarity = torch.cat([part.reshape(-1) for part in wrong])
-        hardest = wrong_similarity.topk(min(HARDEST, len(wrong_similarity))).values
-        logits = torch.cat([(particle @ reference)[None], hardest]) / TEMPERATURE
+        hardest = (others @ reference).detach().topk(min(HARDEST, len(others))).indices
+        chance = torch.randint(len(others), (ANY,), generator=generator).to(device)
+        foreign = particles[torch.tensor([n != number for n in numbers], device=device)]
+        wrong = torch.cat([others[hardest], others[chance], foreign])
+        # From the reference, as picks are compared, and from the pick, or it would only be drawn and all else
+        # with it.
+        right = (particle @ reference)[None]
+        logits = torch.cat([right, wrong @ reference, wrong @ particle]) / TEMPERATURE
         total = total - functional.log_softmax(logits, dim=0)[0]
     return total / PARTICLES
 
@@ -334,7 +338,7 @@ def _card(result: Finetuned, start: LoadedNetwork, volume: Volume, parts: HeldOu
         f"# {result.network.stem}\n\nFine-tuned in {result.steps} steps from `{start.path.name}` (MD5 "
         f"`{start.md5}`) with {picks} picks of `{volume.path.name}`: {len(parts.trained)} trained on, "
         f"{len(parts.held_out)} held out on the other side of a plane across {'zyx'[parts.axis]}, the others "
-        f"too near to it.\n\n{table}\n\nF1 and recall: at the threshold that is best on the picks trained on. "
-        "Best-case F1: at the one that is best on those held out. AP: average precision. Offset: in voxels. "
+        f"too near to it.\n\n{table}\n\nF1 and recall: at the threshold that is best on the picks trained "
+        "on. Best-case F1: at the one that is best on those held out. AP: average precision. Offset: in voxels. "
         "What was located and not picked counts as false.\n"
     )
