@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tomotwin_lib.formats.volumes import Volume
 
 SUMMARY = "Train a network on with picks of your own, in minutes, and compare it before and after."
-_SHOWN = ("F1", "recall", "best_F1", "AP", "offset")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +59,7 @@ def run(args: argparse.Namespace) -> None:
     ensure_writable_folder(args.output)
     from tomotwin_lib.formats.ground_truth import read_box_sizes
     from tomotwin_lib.formats.volumes import read_volume
+    from tomotwin_lib.training.before_and_after import SCORES
     from tomotwin_lib.training.finetuning import finetune
 
     volume = read_volume(args.tomogram)
@@ -78,15 +78,17 @@ def run(args: argparse.Namespace) -> None:
     )
     rows = [
         (row["network"], row["class"], number(row["trained"]), number(row["held_out"]),
-         *(number(row[name]) for name in _SHOWN))
+         *(number(row[name]) for name in SCORES))
         for row in result.scores.to_dict("records")
     ]  # fmt: skip
-    header = ("network", "class", "trained on", "held out", "F1", "recall", "best-case F1", "AP", "offset")
+    header = ("network", "class", "trained on", "held out", *SCORES.values())
     print_table("Held-out picks, before and after", header, rows)
-    say(f"{result.steps} steps; average precision {result.gain:+.3f}")
+    say(f"{result.steps} steps; average precision {result.gain:+.3f} in the mean")
     if result.gain < 0:
         warn("the network was better before: keep that one, or give more picks")
-    report_paths([result.network, result.references, result.table, result.card])
+    elif result.worse:
+        warn(f"of {', '.join(result.worse)} it was better before")
+    report_paths(result.files)
 
 
 def _read_picks(volume: Volume, paths: list[Path]) -> pd.DataFrame:

@@ -2,72 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
+import torch
+from torch.nn import functional
 
 import tomotwin_lib
-from tomotwin_lib.boxes import box_size_of, cube_iou
-from tomotwin_lib.embedding.preparation import standardise_window
+from tomotwin_lib.centring import centring_distances
 from tomotwin_lib.formats.volumes import Volume
 from tomotwin_lib.locating import locate
 from tomotwin_lib.matching import f_scores
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
-from tomotwin_lib.picking import keep_picks
+from tomotwin_lib.picking import Thresholds, keep_within
+from tomotwin_lib.precision_recall import average_precision, precision_recall
 from tomotwin_lib.products import ReferenceEmbedding, SimilarityMap
 from tomotwin_lib.scoring import score_tomogram
-from tomotwin_lib.thresholds import ThresholdCurve, pooled_thresholds, threshold_curves
+from tomotwin_lib.thresholds import pooled_thresholds, threshold_curves
 from tomotwin_lib.training.held_out import HeldOut
 
 COLUMNS = ["network", "class", "trained", "held_out", "F1", "recall", "best_F1", "AP", "offset"]
+SCORES = {"F1": "F1", "recall": "recall", "best_F1": "best-case F1", "AP": "AP", "offset": "offset"}
+"""Those that are scores, and what a reader sees above them."""
+
 LOWEST_SIMILARITY = 0.3
 STEP = 0.01
 
 
-def mean_references(
-    loaded: LoadedNetwork, windows: Mapping[str, Sequence[npt.NDArray[np.float32]]]
-) -> ReferenceEmbedding:
+def mean_references(loaded: LoadedNetwork, windows: Mapping[str, torch.Tensor]) -> ReferenceEmbedding:
     """One reference a class: the mean direction of the embeddings of its windows.
 
     Parameters
     ----------
-    windows : by class, (z, y, x) each of the network's window, protein bright. As in files of references,
-        each is standardised by itself.
+    windows : by class, (pick, 1, d, h, w) of the network's window, each standardised by itself as files of
+        references are, protein bright, on the network's device.
 
     Returns
     -------
     The vectors; the paths are the classes with ``.mrc`` behind them, as files would be called.
     """
-    import torch
-
-    vectors = []
-    for own in windows.values():
-        stack = torch.from_numpy(np.stack(own)).to(loaded.device)
-        with torch.no_grad():
-            total = loaded.network(standardise_window(stack)[:, None]).sum(dim=0)
-        vectors.append(torch.nn.functional.normalize(total, dim=0).cpu().numpy())
+    with torch.no_grad():
+        vectors = [
+            functional.normalize(loaded.network(own).sum(dim=0), dim=0).cpu().numpy()
+            for own in windows.values()
+        ]
     attributes = {"tomotwin_lib_version": tomotwin_lib.__version__, **loaded.lineage()}
     return ReferenceEmbedding(np.stack(vectors), [f"{name}.mrc" for name in windows], attributes)
 
 
-def map_part(
+def map_parts(
     loaded: LoadedNetwork,
     volume: Volume,
-    box: tuple[slice, slice, slice],
+    parts: HeldOut,
     references: ReferenceEmbedding,
     *,
     progress: bool = True,
-) -> SimilarityMap:
-    """Compare a part of a tomogram with references; the part is continued by reflection.
+) -> tuple[SimilarityMap, SimilarityMap]:
+    """Compare both parts of a tomogram with references, each continued by reflection.
 
     Returns
     -------
-    The map, in voxels of the part.
+    The maps of the part that is trained on and of the one that is scored, in voxels of the part.
     """
-    part = Volume(np.ascontiguousarray(volume.data[box]), volume.voxel_size_in_angstrom, volume.path)
-    return score_tomogram(loaded, part, references, device=loaded.device, progress=progress)
+
+    def mapped(box: tuple[slice, slice, slice]) -> SimilarityMap:
+        part = Volume(np.ascontiguousarray(volume.data[box]), volume.voxel_size_in_angstrom, volume.path)
+        return score_tomogram(loaded, part, references, device=loaded.device, progress=progress)
+
+    return mapped(parts.training_box), mapped(parts.scored_box)
 
 
 def scores_of(
@@ -88,39 +91,35 @@ def scores_of(
     maps : of the training part and of the scored part.
     picks : columns class, X, Y, Z; all picks of the tomogram, in voxels of it.
     parts : how they were parted.
+    box_sizes : edge of each class's box in voxels: one for all, or by class.
 
     Returns
     -------
     Columns ``COLUMNS``, a row for each class that was held out and trained on: F1 and recall at the threshold
     that is best on the training part, F1 at the threshold that is best on the held-out picks themselves (best
     case), average precision (the area under precision over recall, which needs no threshold), and the mean
-    distance of the picks from the particles that they found, in voxels.
+    distance of the picks above the threshold from the particles that they found, in voxels.
     """
     trained, held_out = picks.iloc[parts.trained], picks.iloc[parts.held_out]
-    curves, located = [], []
-    for similarity, truth, box in zip(
-        maps, (trained, held_out), (parts.training_box, parts.scored_box), strict=True
-    ):
-        found = locate(
-            similarity, global_min=LOWEST_SIMILARITY, tolerance=0.2, box_sizes=box_sizes, progress=False
-        )
-        for axis, edge in zip("ZYX", box, strict=True):
-            found[axis] += edge.start or 0
-        if truth is held_out:
-            along = found["ZYX"[parts.axis]]
-            found = _kept(found, along.between(*parts.bounds))
-        located.append(found)
-        curves.append(threshold_curves(found, truth, box_sizes, STEP))
-    thresholds = pooled_thresholds([curves[0]])
+    seen = _located(maps[0], parts.training_box, box_sizes)
+    found = _located(maps[1], parts.scored_box, box_sizes)
+    within = found["ZYX"[parts.axis]].between(*parts.bounds)
+    attributes = found.attrs
+    found = found[within].reset_index(drop=True)
+    found.attrs = attributes
+    thresholds = pooled_thresholds([threshold_curves(seen, trained, box_sizes, STEP)])
+    curves = threshold_curves(found, held_out, box_sizes, STEP)
+    areas = average_precision(precision_recall([curves]))
+    kept = keep_within(
+        found, {reference: Thresholds(lowest, 0, 0) for reference, lowest in thresholds.items()}
+    )
+    offsets = centring_distances(kept, held_out, box_sizes)
     rows = []
-    for curve in curves[1]:
+    for curve in curves:
         if curve.reference not in thresholds:
             continue
-        threshold = thresholds[curve.reference]
-        tp, fp = (int(count) for count in curve.counts(threshold))
-        own = (held_out["class"] == curve.class_name).to_numpy()
-        number = located[1].attrs["references"].index(curve.reference)
-        above = keep_picks(located[1][located[1]["predicted_class"] == number], minimum_metric=threshold)
+        tp, fp = (int(count) for count in curve.counts(thresholds[curve.reference]))
+        own = offsets[curve.reference]
         rows.append(
             (
                 name,
@@ -130,33 +129,20 @@ def scores_of(
                 float(f_scores(tp, fp, curve.particles - tp)),
                 tp / curve.particles,
                 float(f_scores(curve.tp, curve.fp, curve.fn).max()),
-                average_precision(curve),
-                _offset(held_out[own], above, box_size_of(curve.reference, box_sizes)),
+                float(areas.get(curve.reference, 0.0)),
+                float(own.mean()) if len(own) else float("nan"),
             )
         )
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def average_precision(curve: ThresholdCurve) -> float:
-    """The area under the best precision that each recall or a higher one can be had with, 0 to 1."""
-    kept = curve.tp + curve.fp
-    precision = np.where(kept > 0, curve.tp / np.maximum(kept, 1), 0.0)
-    envelope = np.maximum.accumulate(precision)  # thresholds rise, so recall falls
-    steps = curve.tp - np.append(curve.tp[1:], 0)
-    return float((steps * envelope).sum() / curve.particles)
-
-
-def _kept(picks: pd.DataFrame, rows: pd.Series) -> pd.DataFrame:
-    kept = picks[rows].reset_index(drop=True)
-    kept.attrs = dict(picks.attrs)
-    return kept
-
-
-def _offset(truth: pd.DataFrame, picks: pd.DataFrame, box: int) -> float:
-    """Mean distance in voxels of the particles that were found from the nearest pick; NaN without any."""
-    if not len(truth) or not len(picks):
-        return float("nan")
-    ours, theirs = (frame[["X", "Y", "Z"]].to_numpy(np.float64) for frame in (picks, truth))
-    finds = cube_iou(theirs[:, None], box, ours[None], box) > 0.6
-    distance = np.where(finds, np.linalg.norm(theirs[:, None] - ours[None], axis=2), np.inf).min(axis=1)
-    return float(distance[np.isfinite(distance)].mean()) if np.isfinite(distance).any() else float("nan")
+def _located(
+    similarity: SimilarityMap, box: tuple[slice, slice, slice], box_sizes: int | Mapping[str, int]
+) -> pd.DataFrame:
+    """Picks in voxels of the tomogram."""
+    found = locate(
+        similarity, global_min=LOWEST_SIMILARITY, tolerance=0.2, box_sizes=box_sizes, progress=False
+    )
+    for axis, edge in zip("ZYX", box, strict=True):
+        found[axis] += edge.start or 0
+    return found

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from scipy.spatial import KDTree
 
+from tomotwin_lib.errors import InputError
 from tomotwin_lib.networks.half_turn_layers import HALF_TURNS
 from tomotwin_lib.products import SimilarityMap
 
@@ -46,6 +47,31 @@ class Picked:
     anchors: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
 
+    def anchors_of(self, label: int) -> npt.NDArray[np.int64]:
+        """Rows of the picks of a class that are trained on."""
+        return self.anchors[self.labels[self.anchors] == label]
+
+    def windows(self, data: npt.NDArray[np.float32], edge: int) -> dict[int, npt.NDArray[np.float32]]:
+        """Windows around the picks that are trained on, by label, rising.
+
+        Parameters
+        ----------
+        data : (z, y, x) the part, continued by reflection; protein bright.
+        edge : of a window, in voxels, odd.
+
+        Returns
+        -------
+        (pick, edge, edge, edge) for each class, in the order of :meth:`anchors_of`.
+        """
+        padded = np.pad(data, edge // 2, mode="reflect")
+        lows = np.rint(self.positions).astype(int)
+        return {
+            int(label): np.stack(
+                [padded[tuple(slice(low, low + edge) for low in lows[row])] for row in self.anchors_of(label)]
+            )
+            for label in np.unique(self.labels[self.anchors])
+        }
+
 
 class Crops:
     """Draws crops from the part of a tomogram that is trained on.
@@ -54,11 +80,17 @@ class Crops:
     ----------
     data : (z, y, x), standardised, protein bright.
     picked : the picks in it.
-    start : how similar its positions are to the references, by the network that is begun with.
+    start : how similar its positions are to the references, by the network that is begun with; a reference
+        for each class that is trained on, in the order of their labels.
     window, stride : of the network, in voxels.
     complete : every particle of these classes has been picked. Else the positions that are as similar to a
         reference as the picks are (above the 10th percentile of theirs, but no more than 2 % of all) are
         unknown: no negatives.
+
+    Raises
+    ------
+    InputError
+        If there is nothing between the picks' boxes.
     """
 
     def __init__(
@@ -83,6 +115,8 @@ class Crops:
         sites = self._grid_sites()
         similarity = np.stack([start.volume(k).reshape(-1) for k in range(len(start.references))], axis=1)
         outside = self._distances(sites)[1]
+        if not outside.any():
+            raise InputError("box sizes", "the boxes of the picks leave no background", "Give smaller ones")
         self.unknown = np.zeros(self.grid.shape, dtype=bool)
         if not complete:
             self.unknown = self._unknown(similarity, sites, outside).reshape(self.grid.shape)
@@ -100,11 +134,6 @@ class Crops:
         """A crop around a position without a pick, every other one of which resembles a reference."""
         number = rng.choice(self.hard) if rng.random() < 0.5 else rng.integers(len(self.background))
         return self._cut(self.background[number].astype(int), rng)
-
-    def window(self, row: int, edge: int) -> npt.NDArray[np.float32]:
-        """The window around a pick, as a reference is cut."""
-        low = np.rint(self.picked.positions[row]).astype(int) + self.margin - edge // 2
-        return self.data[tuple(slice(start, start + edge) for start in low)]
 
     def _cut(
         self, centre: npt.NDArray[np.int64], rng: np.random.Generator
@@ -148,10 +177,9 @@ class Crops:
     ) -> npt.NDArray[np.bool_]:
         unknown = np.zeros(len(sites), dtype=bool)
         tree = KDTree(sites)
-        for number in np.unique(self.picked.labels[self.picked.anchors]):
-            rows = self.picked.anchors[self.picked.labels[self.picked.anchors] == number]
-            at_picks = similarity[tree.query(self.picked.positions[rows])[1], number]
+        for column, label in enumerate(np.unique(self.picked.labels[self.picked.anchors])):
+            at_picks = similarity[tree.query(self.picked.positions[self.picked.anchors_of(label)])[1], column]
             level = np.percentile(at_picks, UNKNOWN_PERCENTILE)
-            level = max(level, np.quantile(similarity[outside, number], 1 - MOST_UNKNOWN))
-            unknown |= similarity[:, number] > level
+            level = max(level, np.quantile(similarity[outside, column], 1 - MOST_UNKNOWN))
+            unknown |= similarity[:, column] > level
         return unknown & outside

@@ -72,7 +72,7 @@ def hold_out(
     best: tuple[int, float] | None = None
     found = None
     for axis, size in enumerate(shape):
-        along = positions[:, axis]
+        along = np.rint(positions[:, axis])  # Windows are cut around whole voxels.
         # Both parts hold a window at least, which their continuation by reflection needs.
         for plane in range(window, size - window + 1):
             for scored_above in (True, False):
