@@ -14,6 +14,12 @@ SHIPPED = Path(__file__).parent / "shipped"
 DEFAULT = "default"
 """The network for those who have none of their own."""
 
+MOST_BYTES = 20_000_000
+"""Size of a checkpoint that may ship."""
+
+CARD_HEADINGS = ("Data", "Recipe", "Scores", "Limits", "Intended voxel size", "Contrast")
+"""What every card tells, in this order."""
+
 
 def shipped_names() -> list[str]:
     """Names of the networks that ship, sorted."""

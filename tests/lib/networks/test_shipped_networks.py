@@ -11,15 +11,14 @@ from tomotwin_lib.files import md5_of_file
 from tomotwin_lib.networks import shipped_networks
 from tomotwin_lib.networks.checkpoint import load_checkpoint, load_network
 from tomotwin_lib.networks.shipped_networks import (
+    CARD_HEADINGS,
     DEFAULT,
+    MOST_BYTES,
     find_network_file,
     model_card,
     shipped_names,
     shipped_network,
 )
-
-HEADINGS = ("Data", "Recipe", "Scores", "Limits", "Intended voxel size", "Contrast")
-MOST_BYTES = 20_000_000
 
 
 def test_there_is_a_default() -> None:
@@ -37,7 +36,7 @@ def test_a_network_ships_without_what_only_training_needs_and_with_its_own_card(
     assert card is not None
     assert loaded.md5 in card, "the card describes other weights"
     headings = [line.removeprefix("## ") for line in card.splitlines() if line.startswith("## ")]
-    assert headings == list(HEADINGS)
+    assert headings == list(CARD_HEADINGS)
 
 
 def test_a_file_goes_before_a_name_and_a_folder_does_not(

@@ -68,7 +68,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 def untrained(data: np.ndarray) -> EmbeddingNetwork:
-    """Random filters whose embeddings scatter about zero, so that some positions are more alike than others."""
+    """Random filters whose embeddings scatter about zero, so that some are more alike than others."""
     network: Any = build_network(CONFIGURATION, "test")
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm3d):
@@ -288,7 +288,11 @@ def test_bad_picks_are_refused_with_the_value(
 
 
 def test_a_network_that_is_not_dense_is_refused(bench: Bench, tmp_path: Path) -> None:
-    configuration = {**CONFIGURATION, "identifier": "SiameseNet", "network_config": {"output_channels": 8}}
+    configuration = {
+        **CONFIGURATION,
+        "identifier": "SiameseNet",
+        "network_config": {"norm_name": "BatchNorm"},
+    }
     path = tmp_path / "siamese.pth"
     save_checkpoint(
         path, build_network(configuration, "test"), configuration,
