@@ -1,6 +1,6 @@
 """``python -m benchmarks.install_default_network CHECKPOINT CARD``: the network that ships, exchanged.
 
-For developers, in a checkout. Writes ``default.pth`` and ``default.md`` in ``tomotwin_lib/networks/shipped/``:
+For developers, in a checkout. Writes ``default.pth`` and ``default.md`` in ``tomotwin_lib/networks/shipped``:
 the checkpoint without what only training needs, and the card with the line ``Weights: …`` made anew from it.
 
 1. Copy the present ``default.md`` and change what it says: data, recipe, scores, limits, voxel size. The
@@ -8,7 +8,7 @@ the checkpoint without what only training needs, and the card with the line ``We
 2. Run this.
 3. Run ``tests/lib/networks/test_shipped_networks.py`` and ``tests/lib/cli/test_cli_shipped.py``. They take
    checksum and headings from the card, and name no weights: there is nothing to change in them.
-4. Read in README.md what is said of the network that ships (table of networks, "What it does not do yet").
+4. Read in README.md what is said of the network that ships ("Training your own", "What it does not do yet").
 
 Platforms see another network by its content: it is imported as a new version, and everything is picked again.
 """
@@ -46,7 +46,7 @@ def install(checkpoint: Path, card: Path, folder: Path = SHIPPED) -> Path:
     Raises
     ------
     InputError
-        If the checkpoint cannot be used or is too large, or the card lacks something; nothing is changed then.
+        If the checkpoint cannot be used or is too large, or the card lacks something; nothing changes then.
     """
     text = _read_card(card)
     start = load_network(checkpoint, "cpu")
