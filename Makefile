@@ -29,8 +29,9 @@ $(VENV)/.ui: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ui]'
 	touch $@
 
+# Picks with the network that ships; TRAIN=1 also trains a small one, which takes minutes.
 demo: install
-	$(BIN)/tomotwin-platform demo
+	$(BIN)/tomotwin-platform demo $(if $(TRAIN),--train)
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -42,7 +43,7 @@ test-all: install
 test-deploy: install-services
 	$(BIN)/python -m pytest -m "not exhaustive" tests/deploy
 
-# The same with the demo, whose network is trained: half an hour.
+# The same with the demo and the network that it trains when it is asked to: half an hour.
 test-deploy-demo: install-services
 	$(BIN)/python -m pytest -m "deploy and exhaustive" tests/deploy
 

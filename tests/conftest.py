@@ -10,6 +10,8 @@ import pytest
 # The tests run in several processes at once. If each of them also computed on all cores, they would wait for
 # one another at every step: trainings take four times as long. Set before anything imports PyTorch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests bring networks of their own, which are small; those about the network that ships switch it on.
+os.environ.setdefault("TOMOTWIN_SHIPPED_MODELS", "false")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -27,7 +27,7 @@ import yaml
 from postgres_server import free_port
 
 from tomotwin_assets import instance
-from tomotwin_assets.settings import DATA_VARIABLE, DEVICE_VARIABLE
+from tomotwin_assets.settings import DATA_VARIABLE, DEVICE_VARIABLE, SHIPPED_VARIABLE
 
 T = TypeVar("T")
 
@@ -118,6 +118,7 @@ class LivePlatform:
             instance.HOME_VARIABLE: str(self.home),
             DATA_VARIABLE: str(self.data),
             DEVICE_VARIABLE: "cpu",
+            SHIPPED_VARIABLE: "false",
             **self.environment,
         }
 

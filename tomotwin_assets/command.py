@@ -18,9 +18,10 @@ from tomotwin_lib.errors import InputError
 DESCRIPTION = f"""\
 Picks particles in all tomograms of a data folder with all its networks, keeps the history, and shows it.
 
-The data folder holds tomograms/*.mrc, models/*.json (to train) or *.pth (to import), references/*.mrc, and
-where there are any subvolumes/train, subvolumes/valid and ground_truth/. It is named by {DATA_VARIABLE} or by
-data = "…" in {FILE}; without either, ./data/demo is taken where it exists. Results go to products/.
+The data folder holds tomograms/*.mrc and references/*.mrc, and where there are any models/*.json (to train)
+or *.pth (to import), subvolumes/train, subvolumes/valid and ground_truth/. The network that ships is the
+model default. The folder is named by {DATA_VARIABLE} or by data = "…" in {FILE}; without either, ./data/demo
+is taken where it exists. Results go to products/.
 """
 
 
@@ -42,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _demo(_actions: object, _options: argparse.Namespace) -> int:
+def _demo(_actions: object, options: argparse.Namespace) -> int:
     from tomotwin_assets.demo import run_demo
 
-    return run_demo()
+    return run_demo(train=options.train)
 
 
 def quiet() -> None:
@@ -106,7 +107,12 @@ def _parser() -> argparse.ArgumentParser:
     ui.set_defaults(action=lambda actions, options: actions.ui(options.host, options.port))
 
     demo = _command(
-        commands, "demo", "simulate a small data set under data/demo and run the whole graph over it"
+        commands,
+        "demo",
+        "simulate a small data set under data/demo and pick it with the network that ships",
+    )
+    demo.add_argument(
+        "--train", action="store_true", help="also train a small network on the data set, which takes minutes"
     )
     demo.set_defaults(action=_demo)
     return parser

@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from tomotwin_assets.benchmark import Benchmark, read_benchmark
 from tomotwin_assets.configs import PromotionConfig
 from tomotwin_assets.production import BY_RULE, Promotion, read_promotion
+from tomotwin_assets.registration import keyed
 from tomotwin_assets.resources import DataFolder
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import md5_of_file
 from tomotwin_lib.leaderboard import leaderboard
+from tomotwin_lib.networks.shipped_networks import shipped_network
 from tomotwin_lib.promotion import better_choice, first_choice
 from tomotwin_lib.thresholds import pooled_thresholds
 
@@ -55,7 +57,9 @@ def decide(folder: DataFolder, config: PromotionConfig) -> Decision:
         return Decision(restored, True, f"{restored.model} again: {restored.why}")
 
     benchmark = read_benchmark(folder, weights)
-    case = _Case(current, weights, benchmark)
+    files = keyed(folder.model_files(), [])
+    own = frozenset(key for key, path in files.items() if path != shipped_network(key))
+    case = _Case(current, weights, benchmark, own)
     if config.model:
         if config.model not in weights:
             raise InputError(
@@ -84,11 +88,15 @@ def trained_models(folder: DataFolder) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Case:
-    """What is to be decided on: the promotion that holds, the checkpoints, and their scores."""
+    """What is to be decided on: the promotion that holds, the checkpoints, their scores.
+
+    ``own`` are the models whose files are in the data folder, trained or not; the others ship.
+    """
 
     current: Promotion | None
     weights: dict[str, str]
     benchmark: Benchmark
+    own: frozenset[str] = frozenset()
 
     def promote(self, model: str, by: str, why: str) -> Decision:
         """Put a model into production, with the thresholds of its own benchmark."""
@@ -96,11 +104,21 @@ class _Case:
         return Decision(promotion, True, f"{model} is promoted by {by}: {why}")
 
     def begin(self) -> Decision:
-        """Nothing is in production yet: the best, or the only one."""
-        verdict = first_choice(self.benchmark.scores, self._eligible())
+        """Nothing is in production yet: the best, or the only one.
+
+        Networks that ship are there for those who have none. They wait for the lab's own to be trained, and
+        where nothing has been scored the lab's own goes first.
+        """
+        eligible = self._eligible()
+        scored = self.benchmark.scores["model"].isin(eligible).any()
+        waiting = sorted(self.own - self.weights.keys())
+        if waiting or (self.own and not scored):
+            eligible = [name for name in eligible if name in self.own]
+        verdict = first_choice(self.benchmark.scores, eligible)
         if verdict.model is None:
             remedy = "Promote one: tomotwin-platform promote NAME --why …" if self.weights else ""
-            return Decision(None, False, f"nothing is promoted: {verdict.why}", remedy)
+            waits = f"; {', '.join(waiting)} to be trained first" if waiting and self.weights else ""
+            return Decision(None, False, f"nothing is promoted: {verdict.why}{waits}", remedy)
         return self.promote(verdict.model, BY_RULE, verdict.why)
 
     def replace_lost(self, config: PromotionConfig) -> Decision:

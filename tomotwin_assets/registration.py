@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tomotwin_assets.partitions import check_key, models, tomograms
 from tomotwin_assets.provenance import VERSION_TAG, recorded_version
 from tomotwin_assets.resources import DataFolder
 from tomotwin_lib.errors import InputError
+from tomotwin_lib.files import md5_of_file
 
 CHUNK = 500
 """Partitions added at a time."""
@@ -248,9 +250,21 @@ class _Look:
         return True
 
     def _fingerprint(self, files: list[tuple[Path, os.stat_result]]) -> str:
-        """A hash of names, sizes and times of change."""
+        """A hash of names, sizes and times of change; of its content where a file came with the library."""
         digest = hashlib.sha256()
         for path, status in files:
-            name = path.relative_to(self.root).as_posix()
-            digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+            if path.is_relative_to(self.root):
+                name = path.relative_to(self.root).as_posix()
+                digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+            else:
+                digest.update(_content(path, status.st_size, status.st_mtime_ns).encode())
         return digest.hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _content(path: Path, size: int, changed: int) -> str:
+    """MD5 of a file: installing the library again changes the times of its files, and nothing else.
+
+    The file is read once while ``size`` and the time of change stay what they are.
+    """
+    return md5_of_file(path)

@@ -11,6 +11,7 @@ from tomotwin_assets.settings import DATA_VARIABLE, read_settings
 from tomotwin_lib.devices import resolve_device
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.ground_truth import read_box_sizes
+from tomotwin_lib.networks.shipped_networks import shipped_names, shipped_network
 
 TOMOGRAM_SUFFIXES = (".mrc", ".rec", ".map")
 MODEL_SUFFIXES = (".json", ".pth")
@@ -77,16 +78,33 @@ class DataFolder(dg.ConfigurableResource):
         return _files(self.path / "tomograms", TOMOGRAM_SUFFIXES)
 
     def model_files(self) -> list[Path]:
-        """All models, to train (``.json``) or to import (``.pth``), sorted."""
-        return _files(self.path / "models", MODEL_SUFFIXES)
+        """All models, to train (``.json``) or to import (``.pth``), sorted; then those that ship.
+
+        A model of the user's goes before one of the same name that ships: that is how to keep a version.
+        """
+        own = _files(self.path / "models", MODEL_SUFFIXES)
+        taken = {path.stem for path in own}
+        shipped = [shipped_network(name) for name in self._shipped_models() if name not in taken]
+        return own + [path for path in shipped if path is not None]
 
     def tomogram_file(self, tomogram: str) -> Path:
         """The file of one tomogram; InputError where there is none or more than one."""
         return _one(self.path / "tomograms", tomogram, TOMOGRAM_SUFFIXES)
 
     def model_file(self, model: str) -> Path:
-        """The file of one model; InputError where there is none or more than one."""
-        return _one(self.path / "models", model, MODEL_SUFFIXES)
+        """The file of one model, the user's or that which ships; InputError where there is not one."""
+        folder = self.path / "models"
+        shipped = shipped_network(model) if model in self._shipped_models() else None
+        if shipped is not None and not any((folder / f"{model}{end}").is_file() for end in MODEL_SUFFIXES):
+            return shipped
+        return _one(folder, model, MODEL_SUFFIXES)
+
+    def ships(self, model: str) -> bool:
+        """Whether a model is one that comes with the library; InputError where there is none of that name."""
+        return self.model_file(model) == shipped_network(model)
+
+    def _shipped_models(self) -> list[str]:
+        return shipped_names() if read_settings().shipped_models else []
 
     def ground_truth_files(self) -> list[Path]:
         """The positions of the particles of all tomograms where they are known, sorted."""

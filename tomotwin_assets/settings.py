@@ -5,6 +5,7 @@
     data = "/cryo/apoferritin"      # or the environment variable TOMOTWIN_DATA
     device = "auto"                 # or TOMOTWIN_DEVICE: auto, cpu, cuda, cuda:1
     products = "s3://bucket/lab"    # or TOMOTWIN_PRODUCTS: an object store that keeps the products
+    shipped_models = false          # or TOMOTWIN_SHIPPED_MODELS: only the data folder's own networks
 
     [training]                      # sections hold new defaults for the steps' settings
     epochs = 40
@@ -30,6 +31,7 @@ FILE = "tomotwin.toml"
 DATA_VARIABLE = "TOMOTWIN_DATA"
 DEVICE_VARIABLE = "TOMOTWIN_DEVICE"
 PRODUCTS_VARIABLE = "TOMOTWIN_PRODUCTS"
+SHIPPED_VARIABLE = "TOMOTWIN_SHIPPED_MODELS"
 DEMO = Path("data") / "demo"
 SECTIONS = (
     "training",
@@ -49,7 +51,8 @@ class Settings:
     """What is set: the data folder (``None`` where nothing says), the device, and the steps' settings.
 
     ``files`` are the settings files that were read, for messages. ``products`` is the address of the object
-    store that keeps the products; empty where only the data folder does.
+    store that keeps the products; empty where only the data folder does. ``shipped_models`` says whether the
+    networks that come with the library are models beside those of the data folder.
     """
 
     data: Path | None
@@ -57,6 +60,7 @@ class Settings:
     sections: dict[str, dict[str, Any]]
     files: tuple[Path, ...] = ()
     products: str = ""
+    shipped_models: bool = True
 
     def section(self, name: str) -> dict[str, Any]:
         """The settings of one section, empty where the files have none."""
@@ -113,7 +117,22 @@ def read_settings() -> Settings:
     files = dict.fromkeys(path / FILE for path in (project, data) if path is not None)
     products = os.environ.get(PRODUCTS_VARIABLE) or own.get("products") or beside_data.get("products") or ""
     found = tuple(path for path in files if path.is_file())
-    return Settings(data, str(device), sections, found, str(products))
+    return Settings(
+        data, str(device), sections, found, str(products), _shipped_models(own, beside_data, found)
+    )
+
+
+def _shipped_models(own: dict[str, Any], beside_data: dict[str, Any], files: tuple[Path, ...]) -> bool:
+    if variable := os.environ.get(SHIPPED_VARIABLE):
+        values = {"true": True, "1": True, "false": False, "0": False}
+        if variable.lower() not in values:
+            raise InputError(SHIPPED_VARIABLE, f"it is {variable!r}", "Set it to true or false")
+        return values[variable.lower()]
+    value = own.get("shipped_models", beside_data.get("shipped_models", True))
+    if not isinstance(value, bool):
+        source = " or ".join(map(str, files))
+        raise InputError(source, f"shipped_models is {value!r}", "Write true or false")
+    return value
 
 
 def _data_folder(project: Path, own: dict[str, Any]) -> Path | None:
@@ -132,7 +151,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(path, f"the settings cannot be read ({error})", "Correct the file") from error
-    known = ("data", "device", "products", *SECTIONS)
+    known = ("data", "device", "products", "shipped_models", *SECTIONS)
     if unknown := [key for key in content if key not in known]:
         raise InputError(path, f"unknown settings: {', '.join(unknown)}", f"There are {', '.join(known)}")
     if loose := [name for name in SECTIONS if name in content and not isinstance(content[name], dict)]:

@@ -46,7 +46,7 @@ def test_the_whole_graph_with_several_runs_at_once(tmp_path: Path, monkeypatch: 
 @pytest.mark.exhaustive
 def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "data"
-    demo.prepare(data)
+    demo.prepare(data, train=True)
     tomograms = [path.stem for path in sorted((data / "tomograms").glob("*.mrc"))]
     with postgres_server() as postgres, facility(tmp_path, data, postgres) as platform:
         for name, value in postgres.environment.items():

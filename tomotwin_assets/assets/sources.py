@@ -26,7 +26,8 @@ folders = [
     dg.AssetSpec(
         MODELS,
         description="`models/`: a `.json` configuration for each network to be trained, a `.pth` checkpoint "
-        "for each one to be imported. The file's name names the partition.",
+        "for each one to be imported. The file's name names the partition. Networks that come with the "
+        "library, as `default`, are models without a file here; one of yours with the same name goes first.",
         kinds={"json"},
         partitions_def=models,
     ),

@@ -23,6 +23,7 @@ from tomotwin_lib.formats.ground_truth import label_from_name
 from tomotwin_lib.formats.volumes import find_volumes, read_subvolume, read_volume
 from tomotwin_lib.networks.checkpoint import load_network
 from tomotwin_lib.networks.configuration import read_configuration
+from tomotwin_lib.networks.shipped_networks import model_card
 from tomotwin_lib.training.trainer import train
 
 CURVE_ROWS = 10
@@ -87,7 +88,7 @@ def training_data(
 def trained_model(
     context: dg.AssetExecutionContext, config: TrainingConfig, data_folder: DataFolder, device: ComputeDevice
 ) -> dg.MaterializeResult[Path]:
-    """A network with its weights: trained as `models/<model>.json` says, or imported from a `.pth`.
+    """A network with its weights: trained as `models/<model>.json` says, imported from a `.pth`, or shipped.
 
     Checkpoints, history and TensorBoard logs of a training lie in `products/trained_model/<model>/`, those of
     one that is going on or was interrupted in `<model>.unfinished/`.
@@ -97,7 +98,9 @@ def trained_model(
     started = time.perf_counter()
     if file.suffix == ".pth":
         checkpoint = file
-        extra: dict[str, Any] = {"source": "imported"}
+        extra: dict[str, Any] = {"source": "shipped" if data_folder.ships(model) else "imported"}
+        if (card := model_card(file)) is not None:
+            extra["model_card"] = dg.MetadataValue.md(card)
     else:
         checkpoint, extra = _train(model, file, config, data_folder, device.name)
     loaded = load_network(checkpoint, "cpu")
@@ -174,8 +177,8 @@ def _train(
 
 
 def _outcome(extra: dict[str, Any]) -> str:
-    if extra["source"] == "imported":
-        return "imported"
+    if extra["source"] != "trained":
+        return str(extra["source"])
     epochs = f"{extra['epochs']} epoch{'' if extra['epochs'] == 1 else 's'}"
     return f"{epochs}, best validation F1 {extra['best_validation_f1']:.2f}"
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tomotwin_lib.cli.output import warn
 from tomotwin_lib.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from tomotwin_lib.formats.volumes import Volume
 
 # Voxel sizes that differ by less are one size, rounded or calibrated in two ways.
 _TOLERANCE = 0.01
@@ -67,3 +70,26 @@ def voxel_size_of(path: Path, positions: pd.DataFrame) -> float | None:
 def same_voxel_size(one: float, other: float) -> bool:
     """Whether two voxel sizes are the same but for how they were rounded or calibrated."""
     return abs(one / other - 1) <= _TOLERANCE
+
+
+def positions_in_voxels_of(volume: Volume, path: Path) -> pd.DataFrame:
+    """The positions of a file in voxels of the volume, whatever voxels the file says that it counts in."""
+    from tomotwin_lib.exporting import scale_picks
+
+    positions = read_positions(path)
+    told, wanted = voxel_size_of(path, positions), volume.voxel_size_in_angstrom
+    if told is None:
+        return positions
+    if wanted is None:
+        warn(
+            f"{path.name} counts in voxels of {told:g} Å, and {volume.path.name} does not tell the size of "
+            "its own: taken for the same"
+        )
+        return positions
+    if same_voxel_size(told, wanted):
+        return positions
+    warn(
+        f"{path.name} counts in voxels of {told:g} Å, and those of {volume.path.name} have {wanted:g} Å: "
+        f"coordinates are multiplied by {told / wanted:g}"
+    )
+    return scale_picks(positions, told / wanted)

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from tomotwin_lib.cli.locate import locate_as_asked
 from tomotwin_lib.cli.output import report_paths, say, warn
-from tomotwin_lib.cli.parsing import add_box_sizes, add_device, add_locating, add_progress, add_references
+from tomotwin_lib.cli.parsing import (
+    add_box_sizes,
+    add_device,
+    add_locating,
+    add_model,
+    add_progress,
+    add_references,
+)
 from tomotwin_lib.cli.references import print_dropped, say_what_was_combined
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
@@ -216,9 +223,7 @@ def _add_picking(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser, *, batch_size: int, volumes: str) -> None:
-    parser.add_argument(
-        "-m", "--modelpth", required=True, metavar="PTH", help="checkpoint of a trained network"
-    )
+    add_model(parser)
     parser.add_argument("-v", "--volumes", required=True, nargs="+", metavar="PATH", help=volumes)
     parser.add_argument("-o", "--outpath", required=True, metavar="FOLDER", help="folder for the result")
     parser.add_argument(

@@ -15,6 +15,7 @@ SUMMARY = "Say what is in a file: MRC, .temb, .tmap, .tloc, .tumap, .pth, .json,
 
 Lines = Iterable[tuple[str, str]]
 _FRAMES = (".temb", ".tmap", ".tloc", ".tumap")
+_CHECKPOINTS = (".pth", ".pt", ".tar")
 _VOLUMES = (".mrc", ".rec", ".map")
 _LONGEST = 160
 _SLICES = 16
@@ -22,20 +23,36 @@ _SLICES = 16
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="files to describe")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE",
+        help="files to describe, or names of networks that ship, such as default, with their model cards",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Describe one file after the other."""
+    from tomotwin_lib.networks.shipped_networks import model_card
+
     out = console()
     for name in args.files:
-        lines = list(describe(Path(name)))
+        path = _file(name)
+        lines = list(describe(path))
         out.print(name, style="bold", markup=False)
         width = max(len(key) for key, _ in lines)
         for key, value in lines:
             out.print(f"  {key:<{width}}  ", style="cyan", end="", markup=False)
             out.print(value, markup=False)
+        if path.suffix.lower() in _CHECKPOINTS and (card := model_card(path)) is not None:
+            out.print(f"\n{card}", markup=False)
+
+
+def _file(name: str) -> Path:
+    """A file as it is named; what has no ending and is no file is the name of a network."""
+    from tomotwin_lib.networks.shipped_networks import find_network_file
+
+    path = Path(name)
+    return path if path.suffix or path.is_file() else find_network_file(name)
 
 
 def describe(path: Path) -> Lines:
@@ -51,7 +68,7 @@ def describe(path: Path) -> Lines:
         return _volume(path)
     if suffix in _FRAMES:
         return _frame(path)
-    if suffix in (".pth", ".pt", ".tar"):
+    if suffix in _CHECKPOINTS:
         return _checkpoint(path)
     if suffix == ".json":
         return _json(path)

@@ -62,6 +62,14 @@ class CommandParser(argparse.ArgumentParser):
         raise InputError(self.prog, message, f"`{self.prog} --help` shows the options")
 
 
+def add_model(parser: argparse.ArgumentParser, **options: Any) -> None:
+    """The trained network that a command works with: a checkpoint, or a name."""
+    told = "a trained network: its checkpoint, or the name of one that ships, such as default"
+    parser.add_argument(
+        "-m", "--modelpth", "--model", **{"required": True, "metavar": "MODEL", "help": told, **options}
+    )
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Where the network is evaluated."""
     parser.add_argument(

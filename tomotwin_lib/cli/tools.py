@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tomotwin_lib.cli import info
-from tomotwin_lib.cli.coordinates import read_positions, same_voxel_size, voxel_size_of
+from tomotwin_lib.cli.coordinates import (
+    positions_in_voxels_of,
+    read_positions,
+    same_voxel_size,
+    voxel_size_of,
+)
 from tomotwin_lib.cli.output import file_stems, report_paths, say, warn
-from tomotwin_lib.cli.parsing import add_device, add_progress
+from tomotwin_lib.cli.parsing import add_device, add_model, add_progress
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import pandas as pd
 
     from tomotwin_lib.formats.volumes import Volume
 
@@ -60,7 +64,7 @@ def run_extractref(args: argparse.Namespace) -> None:
     from tomotwin_lib.formats.volumes import read_volume, write_volume
 
     volume = read_volume(args.tomo)
-    positions = _in_voxels_of(volume, Path(args.coords))
+    positions = positions_in_voxels_of(volume, Path(args.coords))
     cubes = extract_subvolumes(volume, positions, args.size)
     if missing := [row for row in range(len(positions)) if row not in cubes]:
         warn(
@@ -72,29 +76,6 @@ def run_extractref(args: argparse.Namespace) -> None:
         write_volume(folder / f"{stem}_{row}.mrc", cube, volume.voxel_size_in_angstrom)
     say(f"{len(cubes)} references of {args.size} voxels, protein bright")
     report_paths(folder / f"{stem}_{row}.mrc" for row in cubes)
-
-
-def _in_voxels_of(volume: Volume, path: Path) -> pd.DataFrame:
-    """The positions of a file in voxels of the volume, whatever voxels the file says that it counts in."""
-    from tomotwin_lib.exporting import scale_picks
-
-    positions = read_positions(path)
-    told, wanted = voxel_size_of(path, positions), volume.voxel_size_in_angstrom
-    if told is None:
-        return positions
-    if wanted is None:
-        warn(
-            f"{path.name} counts in voxels of {told:g} Å, and {volume.path.name} does not tell the size of "
-            "its own: taken for the same"
-        )
-        return positions
-    if same_voxel_size(told, wanted):
-        return positions
-    warn(
-        f"{path.name} counts in voxels of {told:g} Å, and those of {volume.path.name} have {wanted:g} Å: "
-        f"coordinates are multiplied by {told / wanted:g}"
-    )
-    return scale_picks(positions, told / wanted)
 
 
 def _add_intensity(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +96,7 @@ def run_intensity(args: argparse.Namespace) -> None:
 
 def _add_median_mask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-i", "--input", required=True, metavar="MRC", help="the tomogram, protein dark")
-    parser.add_argument("-m", "--modelpth", required=True, metavar="PTH", help="a trained network")
+    add_model(parser)
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="for <tomogram>_mask.mrc")
     parser.add_argument(
         "-s", "--stride", type=int, default=5, metavar="N", help="of the embedding, in voxels"
@@ -306,10 +287,12 @@ def _add_combine(parser: argparse.ArgumentParser) -> None:
         "the mean of theirs. Networks that were trained apart err in different places. It costs as much "
         "time as they do together."
     )
-    parser.add_argument(
-        "-m", "--modelpth", nargs="+", required=True, metavar="PTH",
-        help="checkpoints of fully convolutional networks, two or more, trained with the same distance",
-    )  # fmt: skip
+    add_model(
+        parser,
+        nargs="+",
+        help="fully convolutional networks, two or more, trained with the same distance: checkpoints, or "
+        "names of networks that ship",
+    )
     parser.add_argument(
         "--weights", nargs="+", type=float, metavar="W",
         help="how much each network counts, in the order of --modelpth, above 0 (default: all the same)",

@@ -53,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "beginning of that run",
     )  # fmt: skip
     parser.add_argument(
+        "--start", metavar="MODEL",
+        help="begin with the weights of this network rather than with random ones: a checkpoint of the same "
+        "configuration of the network, or the name of one that ships, such as default",
+    )  # fmt: skip
+    parser.add_argument(
         "-d", "--distance", type=str.upper, metavar="NAME",
         help="COSINE, EUCLIDEAN, GEODESIC or SNR (default: what the configuration says, else COSINE)",
     )  # fmt: skip
@@ -108,6 +113,7 @@ def run(args: argparse.Namespace) -> None:
         densities=args.pdbpath,
         max_negatives=args.max_neg,
         resume_from=args.checkpoint,
+        start_from=args.start,
         max_minutes=args.max_minutes,
         save_after_improvement=args.save_after_improvement,
         overwrite=args.overwrite,

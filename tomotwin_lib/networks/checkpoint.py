@@ -19,6 +19,7 @@ from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import atomic_path, md5_of_file
 from tomotwin_lib.networks.base import EmbeddingNetwork
 from tomotwin_lib.networks.registry import build_network
+from tomotwin_lib.networks.shipped_networks import find_network_file
 
 # What TomoTwin's checkpoints hold beside tensors and plain types: scores saved as NumPy scalars.
 _SCALARS = ("float16", "float32", "float64", "int32", "int64", "bool")
@@ -76,12 +77,18 @@ class LoadedNetwork:
 def load_network(path: str | Path, device: str | torch.device = "auto") -> LoadedNetwork:
     """Load a network for embedding.
 
+    Parameters
+    ----------
+    path : a checkpoint, or the name of a network that ships with the library
+        (:mod:`tomotwin_lib.networks.shipped_networks`).
+    device : auto, cpu, cuda or cuda:<number>.
+
     Raises
     ------
     InputError
         If the file is no checkpoint, names an unknown network, or its weights do not fit the network.
     """
-    path = Path(path)
+    path = find_network_file(path)
     checkpoint = load_checkpoint(path)
     configuration = dict(checkpoint["tomotwin_config"])
     network = build_network(configuration, str(path))
@@ -95,6 +102,7 @@ def load_checkpoint(path: str | Path, *, lazily: bool = False) -> dict[str, Any]
 
     Parameters
     ----------
+    path : a checkpoint, or the name of a network that ships.
     lazily : leave the tensors in the file until they are used, for a look at the other entries.
 
     Raises
@@ -102,9 +110,7 @@ def load_checkpoint(path: str | Path, *, lazily: bool = False) -> dict[str, Any]
     InputError
         If the file cannot be read, asks for something that is not on the allow-list, or lacks a key.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(path, "there is no such checkpoint", "Check the path")
+    path = find_network_file(path)
     remedy = "Give a .pth file written by a training run"
     if not zipfile.is_zipfile(path):
         raise InputError(path, "the file is no PyTorch checkpoint, or a truncated one", remedy)

@@ -155,14 +155,14 @@ def _turn_and_shift(
         turns = _HALF_TURNS[torch.randint(4, (count,), generator=generator)]
     elif settings.aug_rotation == "full_z":
         beam = torch.tensor([[0.0, 0.0, 1.0]]).expand(count, 3)
-        volumes = _rotate(volumes, 2 * math.pi * torch.rand(count, 1, generator=generator) * beam)
+        volumes = rotated(volumes, 2 * math.pi * torch.rand(count, 1, generator=generator) * beam)
     if settings.aug_tilt and count > 1:
         axes = functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
         angles = math.radians(settings.aug_tilt) * torch.rand(count, 1, generator=generator)
         # Interpolation smooths the noise: half of the batch keeps that of the files.
         chosen = torch.randperm(count, generator=generator)[: count // 2]
         volumes = volumes.clone()
-        volumes[chosen.to(volumes.device)] = _rotate(
+        volumes[chosen.to(volumes.device)] = rotated(
             volumes[chosen.to(volumes.device)], (axes * angles)[chosen]
         )
     # One gather does both: each axis of each sample reads its own list of indices.
@@ -183,8 +183,8 @@ def _reflected_indices(size: int, shifts: torch.Tensor, reverse: torch.Tensor) -
     return torch.where(reverse[:, None], size - 1 - indices, indices)
 
 
-def _rotate(volumes: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
-    """Turn each volume about its centre.
+def rotated(volumes: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
+    """Turn each volume about its centre, the corners filled by reflection.
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ import pandas as pd
 from tomotwin_lib.devices import resolve_device
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
+from tomotwin_lib.networks.checkpoint import load_checkpoint, load_weights
 from tomotwin_lib.networks.configuration import check_configuration
 from tomotwin_lib.training.history import Epoch
 from tomotwin_lib.training.losses import MetricLoss
@@ -49,6 +50,7 @@ def train(
     densities: str | Path | None = None,
     max_negatives: int | None = None,
     resume_from: str | Path | None = None,
+    start_from: str | Path | None = None,
     max_minutes: float | None = None,
     save_after_improvement: bool = False,
     overwrite: bool = False,
@@ -78,6 +80,8 @@ def train(
     resume_from : ``latest.pth`` of an interrupted run with the same configuration, of this library or of
         TomoTwin. Where it is this library's and lies in another folder than ``output``, the ``best_*.pth``
         beside it are copied.
+    start_from : a trained network, or the name of one that ships, whose weights the run begins with; its
+        ``network_config`` must be that of ``configuration``.
     max_minutes : stop when this much time has passed; the cosine schedule then ends with it.
     save_after_improvement : also keep every improved network as ``best_model_NNN[_f1][_loss].pth``.
     overwrite : replace the checkpoints of an earlier training in ``output``, when the first epoch has been
@@ -91,8 +95,8 @@ def train(
     ------
     InputError
         If ``output`` holds an earlier training and the checkpoint is none of it, the configuration, a
-        folder or the checkpoint cannot be used, or ``seed`` is not that of the resumed run; before anything
-        is computed.
+        folder or a checkpoint cannot be used, both kinds of them are given, or ``seed`` is not that of the
+        resumed run; before anything is computed.
     """
     if epochs < 1:
         raise InputError("--epochs", f"{epochs} is no number of epochs", "Give 1 or more")
@@ -102,6 +106,9 @@ def train(
         raise InputError("--max_neg", f"{max_negatives} is no number of negatives", "Give 1 or more")
     if seed is not None and seed < 0:
         raise InputError("--seed", f"{seed} is no seed", "Give 0 or more")
+    if start_from is not None and resume_from is not None:
+        raise InputError("--start", f"--checkpoint {resume_from} is given as well", "Give one of the two")
+    start = None if start_from is None else load_checkpoint(start_from)["model_state_dict"]
     check_configuration(configuration, "network configuration")
     settings = TrainSettings.from_configuration(configuration, "network configuration")
     MetricLoss(settings, configuration.get("distance", "COSINE"), class_count=2, embedding_size=2)
@@ -129,6 +136,8 @@ def train(
         max_negatives,
         progress,
     )
+    if start is not None:
+        load_weights(run.network, start, str(start_from))
     notes = [] if run.split is None else [run.split.note()]
     if resumed is not None:
         notes += run.resume(resumed)

@@ -158,8 +158,8 @@ def test_train_passes_everything_on(
     assert seen == {
         "volumes": str(lab.references), "validation": str(lab.references), "output": str(tmp_path),
         "densities": str(lab.references), "max_negatives": 4, "epochs": 7, "device": "cpu", "seed": 3,
-        "resume_from": "k.pth", "max_minutes": 1.5, "save_after_improvement": True, "progress": False,
-        "overwrite": True,
+        "resume_from": "k.pth", "start_from": None, "max_minutes": 1.5,
+        "save_after_improvement": True, "progress": False, "overwrite": True,
     }  # fmt: skip
 
 
