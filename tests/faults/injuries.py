@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +92,25 @@ def _writer(folder: Path, name: str, seconds: float) -> tuple[int, Path]:
     raise TimeoutError(f"nothing wrote {name} within {seconds:g} s")
 
 
+def cancel_while_stopped(platform: LivePlatform, run_id: str, pid: int) -> None:
+    """Cancel a run whose process was stopped, and let the process go on once the platform knows of it.
+
+    So the process hears of it where it stands.
+    """
+    with ThreadPoolExecutor(1) as aside:  # the web server answers only when the process does
+        try:
+            asked = aside.submit(platform.cancel, run_id)
+            wait_for(
+                "the run to be called off",
+                lambda: platform.run(run_id)["status"] == "CANCELING",
+                30,
+                pause=0.1,
+            )
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        asked.result(60)
+
+
 def true_state(platform: LivePlatform, since: float, seconds: float = 240) -> float:
     """Wait until no run passes for alive whose process is dead; seconds since ``since``."""
     wait_for(
@@ -127,9 +147,15 @@ def complete(
 
 def _retry_of(platform: LivePlatform, run_id: str, seconds: float = 45) -> str | None:
     """The run by which the platform retries another one; ``None`` if there is none after a while."""
-    tags = {tag["key"]: tag["value"] for tag in platform.run(run_id)["tags"]}
-    if tags.get("dagster/will_retry") != "true":
-        return None
+
+    def told() -> str | None:
+        tags = {tag["key"]: tag["value"] for tag in platform.run(run_id)["tags"]}
+        return tags.get("dagster/will_retry")
+
+    # Whoever ends the run says it a moment later.
+    with suppress(TimeoutError):
+        if wait_for("whether the run will be tried again", told, 5) != "true":
+            return None
 
     def look() -> str | None:
         for run in platform.runs():
