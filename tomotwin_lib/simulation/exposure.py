@@ -15,6 +15,9 @@ CONTRAST_AN_ANGSTROM = 3.3e-3
 """By how much 1 Å of protein in ice changes an image's intensity, as a share of it, where contrast transfer
 is best: twice the phase of 2.5 V more of inner potential than ice, at 0.00065 rad a volt and Å (300 kV)."""
 
+MARGIN = 16
+"""Voxels of padding where filters wrap around: more than contrast transfer and errors of alignment reach."""
+
 
 def contrast_transfer(
     squared_frequency: torch.Tensor, imaging: Imaging, defocus_in_micrometres: float | torch.Tensor

@@ -16,15 +16,12 @@ import numpy as np
 import torch
 from scipy.fft import next_fast_len
 
-from tomotwin_lib.simulation.exposure import CONTRAST_AN_ANGSTROM, contrast_transfer, ramp
+from tomotwin_lib.simulation.exposure import CONTRAST_AN_ANGSTROM, MARGIN, contrast_transfer, ramp
 from tomotwin_lib.simulation.microscope import Float32Array, Shape, frequency_axes
 from tomotwin_lib.simulation.tilt_scheme import TiltScheme
 
 if TYPE_CHECKING:
     from tomotwin_lib.simulation.imaging import Imaging
-
-MARGIN_ACROSS = 16
-"""Voxels of padding along y: more than contrast transfer and errors of alignment reach."""
 
 
 def image_in_fourier_space(
@@ -56,8 +53,8 @@ def padded_shape(shape: Shape) -> Shape:
     stands for lets them fade to nothing within half the padded depth, and at high tilts they lean into x.
     """
     depth, height, width = shape
-    lean = max(MARGIN_ACROSS, depth // 2)
-    wanted = (depth + lean, height + MARGIN_ACROSS, width + lean)
+    lean = max(MARGIN, depth // 2)
+    wanted = (depth + lean, height + MARGIN, width + lean)
     padded_depth, padded_height, padded_width = (next_fast_len(size, real=True) for size in wanted)
     return padded_depth, padded_height, padded_width
 
