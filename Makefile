@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-.PHONY: install install-services demo test test-all test-deploy test-deploy-demo test-ui test-faults bench bench-large \
-	bench-platform screenshots ui lint clean
+.PHONY: install install-services install-ui demo test test-all test-deploy test-deploy-demo test-ui \
+	test-faults bench bench-large bench-platform screenshots ui lint clean
 
 install: $(INSTALLED)
 
@@ -15,11 +15,18 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# What the tests of deployment, of the UI and of faults need besides.
+# What the tests of deployment and of faults need besides.
 install-services: $(VENV)/.services
 
 $(VENV)/.services: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,services]'
+	touch $@
+
+# What the tests in a browser need besides, and a Chromium.
+install-ui: $(VENV)/.ui
+
+$(VENV)/.ui: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ui]'
 	touch $@
 
 demo: install
@@ -39,7 +46,7 @@ test-deploy: install-services
 test-deploy-demo: install-services
 	$(BIN)/python -m pytest -m "deploy and exhaustive" tests/deploy
 
-test-ui: install-services
+test-ui: install-ui
 	$(BIN)/python -m pytest tests/ui -m ui
 
 test-faults: install-services
@@ -51,10 +58,10 @@ bench: install
 bench-large: install
 	$(BIN)/python -m benchmarks --large
 
-bench-platform: install-services
+bench-platform: install-services install-ui
 	PYTHONPATH=.:tests:tests/assets $(BIN)/python -m benchmarks.platform_load
 
-screenshots: install-services
+screenshots: install-ui
 	PYTHONPATH=.:tests:tests/assets:tests/ui $(BIN)/python docs/screenshots.py
 
 ui: install

@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from browser import open_browser
+from live_data import start_no_runs
 from live_platform import LivePlatform, wait_for
 from PIL import Image
 from playwright.sync_api import Error, Page, sync_playwright
-from ui_pages import choose_in_dialog, open_graph, open_group, open_lineage, open_partition, show_picture
+from ui_pages import (
+    choose_in_dialog,
+    open_graph,
+    open_group,
+    open_launchpad,
+    open_lineage,
+    open_partition,
+    show_picture,
+)
 
 from tomotwin_assets.demo import CONFIGURATION, DATASET, MODEL, SETTINGS
 from tomotwin_lib.simulation.dataset import simulate_dataset
@@ -28,6 +38,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(__file__).resolve().parent / "walk_through"
 DATA = ROOT / "data" / "walk_through"
 SIZE = (1400, 900)
+LARGE = (1700, 1400)
+"""Of the window, for pages whose tables lie below and are wide."""
 MOST_BYTES = 200_000
 SHOWN_FOLDER = "/cryo/facility"
 """What the pictures show in place of the path of the data folder on this machine."""
@@ -45,10 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         make_everything(platform, options.minutes * 60)
         FOLDER.mkdir(exist_ok=True)
         with sync_playwright() as playwright, open_browser(playwright, SIZE) as page:
-            for name, steps in SHOTS.items():
-                if options.only and name not in options.only:
-                    continue
-                take(page, platform, name, steps)
+            wanted = options.only or [*SHOTS, *OUT_OF_DATE]
+            for name in (name for name in SHOTS if name in wanted):
+                take(page, platform, name, SHOTS[name])
+            if not OUT_OF_DATE.keys() & set(wanted):
+                return 0
+            with out_of_date(platform):
+                for name in (name for name in OUT_OF_DATE if name in wanted):
+                    take(page, platform, name, OUT_OF_DATE[name])
     finally:
         platform.stop()
     return 0
@@ -78,8 +94,34 @@ def make_everything(platform: LivePlatform, seconds: float) -> None:
     wait_for("quiet", lambda: not platform.runs("QUEUED", "STARTING", "STARTED"), seconds, pause=5)
 
 
+@contextmanager
+def out_of_date(platform: LivePlatform) -> Iterator[None]:
+    """One of the references changes, and no sensor makes anew what is made from it while the block runs."""
+
+    def reported() -> str | None:
+        event = platform.materialization("references")
+        return None if event is None else str(event["timestamp"])
+
+    settings = platform.data / "tomotwin.toml"
+    text = settings.read_text(encoding="utf-8")
+    reference = min((platform.data / "references").glob("*.mrc"))
+    status = reference.stat()
+    start_no_runs(platform.data)
+    try:
+        time.sleep(30)  # the sensor reads the settings again
+        before = reported()
+        os.utime(reference, (time.time() - 3600,) * 2)
+        wait_for("the change to be reported", lambda: reported() != before, 150)
+        yield
+    finally:
+        os.utime(reference, ns=(status.st_atime_ns, status.st_mtime_ns))
+        settings.write_text(text, encoding="utf-8")
+
+
 def take(page: Page, platform: LivePlatform, name: str, steps: Callable[[Page, str], None]) -> None:
     """One picture: go there, wait until the page is still, hide this machine's paths, save it small."""
+    width, height = SIZES.get(name, SIZE)
+    page.set_viewport_size({"width": width, "height": height})
     steps(page, platform.url)
     with suppress(Error):
         page.wait_for_load_state("networkidle", timeout=15_000)
@@ -132,14 +174,35 @@ def _asset(asset: str, query: str = "") -> Callable[[Page, str], None]:
 
 def _asset_picture(asset: str, label: str) -> Callable[[Page, str], None]:
     def steps(page: Page, url: str) -> None:
-        page.goto(f"{url}/assets/{asset}?view=events")
+        page.goto(f"{url}/assets/{asset}")
         show_picture(page, label)
 
     return steps
 
 
+def _graph(page: Page, url: str) -> None:
+    open_graph(page, url)
+    page.keyboard.press("Alt+e")  # all groups opened
+    page.get_by_text("leaderboard", exact=True).last.wait_for()
+
+
 def _dialog(page: Page, url: str) -> None:
     choose_in_dialog(page, url, "pick_tomogram", MODEL, TOMOGRAM)
+
+
+def _launchpad(page: Page, url: str) -> None:
+    open_launchpad(page, url, "pick_tomogram")
+    page.get_by_text("lowest_similarity").first.click()
+
+
+def _plots(page: Page, url: str) -> None:
+    page.goto(f"{url}/assets/leaderboard")
+    page.get_by_role("button", name="Plots").click()
+
+
+def _why_out_of_date(page: Page, url: str) -> None:
+    open_group(page, url, "embedding", "reference_volumes")
+    page.get_by_text("Unsynced").first.hover()
 
 
 def _page(path: str, text: str) -> Callable[[Page, str], None]:
@@ -151,12 +214,13 @@ def _page(path: str, text: str) -> Callable[[Page, str], None]:
 
 
 SHOTS: dict[str, Callable[[Page, str], None]] = {
-    "graph": open_graph,
+    "graph": _graph,
     "picking": _group("picking", "located_picks"),
     "tomograms": _partition("tomogram", TOMOGRAM),
     "tomogram_checks": _asset("tomogram", "?view=checks"),
     "automation": _page("/automation", "new_data"),
     "materialise": _dialog,
+    "launchpad": _launchpad,
     "runs": _page("/runs", "Success"),
     "picks": _partition("located_picks", PAIR),
     "picks_on_slices": _picture("located_picks", PAIR, "picks_on_slices"),
@@ -165,10 +229,17 @@ SHOTS: dict[str, Callable[[Page, str], None]] = {
     "training": _partition("trained_model", MODEL),
     "training_curve": _picture("trained_model", MODEL, "training_curve"),
     "leaderboard": _asset("leaderboard"),
+    "leaderboard_chart": _asset_picture("leaderboard", "chart"),
     "production_model": _asset("production_model"),
     "production_picks": _partition("production_picks", TOMOGRAM),
-    "plots": _asset("leaderboard", "?view=overview"),
+    "plots": _plots,
 }
+OUT_OF_DATE: dict[str, Callable[[Page, str], None]] = {"out_of_date": _why_out_of_date}
+"""Those that are taken after a change."""
+SIZES = dict.fromkeys(
+    ("scores", "picks", "production_picks", "training", "leaderboard", "production_model", "plots"), LARGE
+)
+"""Of the window, where it is another than :data:`SIZE`."""
 
 _REPLACE = """
 ([old, shown]) => {
@@ -183,7 +254,7 @@ _REPLACE = """
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python docs/screenshots.py", description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="data folder (%(default)s)")
-    parser.add_argument("--only", nargs="+", choices=list(SHOTS), help="only these pictures")
+    parser.add_argument("--only", nargs="+", choices=[*SHOTS, *OUT_OF_DATE], help="only these pictures")
     parser.add_argument("--minutes", type=float, default=60, help="most time for each step (%(default)s)")
     return parser
 

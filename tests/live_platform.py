@@ -38,16 +38,24 @@ ALIVE = ("STARTING", "STARTED", "CANCELING")
 FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
 _PR_SET_PDEATHSIG = 1
 ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 4
+"""By how much longer anything is waited for than it takes on a machine that has nothing else to do."""
 
 
 def wait_for(what: str, look: Callable[[], T | None], seconds: float, pause: float = 0.5) -> T:
     """Call ``look`` until it returns something true, and return that; a web server may fail meanwhile.
 
+    Parameters
+    ----------
+    seconds : in which it may be expected where nothing else is going on; :data:`PATIENCE` times as many are
+        given.
+
     Raises
     ------
     TimeoutError
-        If it has not after ``seconds``; names ``what``.
+        If it has not; names ``what``.
     """
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with suppress(urllib.error.URLError, ConnectionError):
@@ -213,6 +221,19 @@ class LivePlatform:
 
         return wait_for(f"run {run_id}", look, seconds)
 
+    def cancel(self, run_id: str) -> None:
+        """Ask for the end of a run, as the button in the UI does.
+
+        The web server answers when the run's process has heard of it: one that is stopped keeps it waiting.
+        """
+        answer = self.graphql(_CANCEL, run=run_id)["terminateRun"]
+        if answer["__typename"] != "TerminateRunSuccess":
+            raise RuntimeError(json.dumps(answer)[:2000])
+
+    def taken(self, pool: str) -> int:
+        """How many places of a pool are taken."""
+        return int(self.graphql(_POOL, pool=pool)["instance"]["concurrencyLimit"]["activeSlotCount"])
+
     def process_of(self, run_id: str) -> int | None:
         """The process that executes a run, as the run's own events tell; ``None`` before it has begun."""
         for event in self.run(run_id)["eventConnection"]["events"]:
@@ -332,6 +353,12 @@ query($run: ID!) { runOrError(runId: $run) { ... on Run {
     ... on ExecutionStepFailureEvent { error { message className causes { message className } } }
   } }
 } } }
+"""
+_CANCEL = """
+mutation($run: String!) { terminateRun(runId: $run) { __typename ... on TerminateRunFailure { message } } }
+"""
+_POOL = """
+query($pool: String!) { instance { concurrencyLimit(concurrencyKey: $pool) { activeSlotCount } } }
 """
 _RUNS = """
 query($filter: RunsFilter!) { runsOrError(filter: $filter) { ... on Runs {

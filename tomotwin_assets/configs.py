@@ -167,11 +167,22 @@ class EmbeddingConfig(dg.Config):
 
 @settings_of("similarity_map", "similarity")
 class SimilarityConfig(dg.Config):
-    """Whether references are first moved towards what the tomogram holds."""
+    """What is made of the references before they are compared."""
 
     refine: bool = Field(
         default=False,
-        description="Move each reference to the centre of the embeddings nearest to it, in up to 7 rounds.",
+        description="Move each reference to the centre of the embeddings nearest to it, in up to 7 rounds. "
+        "One that walks to another protein or to background stays as it is, and is told.",
+    )
+    combine: bool = Field(
+        default=False,
+        description="Make one reference of all those of a protein, the mean of their directions: those whose "
+        "names hold one label, or differ only in a number at the end.",
+    )
+    negatives: list[str] = Field(
+        default=[],
+        description="References that are examples of what is not looked for (membrane, gold, carbon, ice), "
+        "beside those called negative_…: what is more similar to one of them is no pick.",
     )
 
 
@@ -198,6 +209,20 @@ class PickingConfig(dg.Config):
         le=1,
         json_schema_extra=unit("intersection over union"),
         description="Of two picks whose boxes' IoU exceeds this, the better one stays.",
+    )
+    compete: bool = Field(
+        default=False,
+        description="Where another protein's reference is more similar there is no pick either, as where a "
+        "negative is.",
+    )
+    max_false_picks: Optional[float] = Field(
+        default=None,
+        gt=0,
+        le=1,
+        json_schema_extra=unit("share"),
+        description="Keep of each reference its best picks, of which at most this share is to be expected "
+        "false; needs ground_truth/calibration.json, which `tomotwin evaluate tomograms` writes. Empty: keep "
+        "all.",
     )
 
 

@@ -33,6 +33,11 @@ concurrency:
     default_limit: 1  # of the pool "gpu": one network at a time on the device
     granularity: op  # a run waits for the device step by step; the others go on
     op_granularity_run_buffer: 1  # runs that start while the device is taken, and wait for it step by step
+run_queue:
+  # A run that the busy or restarting code server did not take goes back into the queue. A process that begins
+  # all the same, too late, sees that the run is not to be started any more, and ends.
+  max_user_code_failure_retries: 3
+  user_code_failure_retry_delay: 60
 run_monitoring:
   enabled: true
   poll_interval_seconds: 30

@@ -1,10 +1,10 @@
 """Runs whose process has died: they are ended, so that their place is free and Dagster tries them again.
 
-A run is a process on the machine of the code server. If it alone is killed, the code server notices. If the
-machine restarts, or everything is killed at once, nobody does: the run would stay "started" for ever and
-hold its place in the queue and in the pool of the device. Each run says which process it is; here is looked
-whether that process still lives. Launchers that look after their runs themselves (Kubernetes, Docker) are
-left alone.
+A run is a process on the machine of the code server. If it alone is killed, the code server notices, ends the
+run and leaves the rest: its place in the pool of the device, and what it had half written. If the machine
+restarts, or everything is killed at once, nobody notices: the run would stay "started" for ever and hold its
+place in the queue as well. Each run says which process it is; here is looked whether that process still
+lives. Launchers that look after their runs themselves (Kubernetes, Docker) are left alone.
 """
 
 import json
@@ -13,7 +13,8 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -33,6 +34,9 @@ SWEEP_AFTER = 3600.0
 ABANDONED_AFTER = 24 * 3600.0
 """Seconds for which a temporary file was not touched: a writer on another machine touches its file."""
 
+LOOK_BACK = 60.0
+"""Seconds before the last look from which runs are looked at that have ended: reporting an end takes time."""
+
 # As ``tomotwin_lib.files`` names what is not finished: .name.pid.tmp.suffix, .name.pid.old
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.(tmp(\..*)?|old)")
 
@@ -47,15 +51,31 @@ class LostRun:
 
 def find_lost_runs(instance: dg.DagsterInstance) -> list[LostRun]:
     """The runs in progress on this machine whose process is no more."""
-    if not isinstance(instance.run_launcher, DefaultRunLauncher):
-        return []
     going = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
-    lost = []
-    for run in instance.get_runs(going):
-        process = _process_of(instance, run) if _is_here(run) else None
-        if process is not None and not is_alive(*process):
-            lost.append(LostRun(run, process[0]))
-    return lost
+    return [LostRun(run, process.pid) for run, process in _dead(instance, going)]
+
+
+def release_killed_runs(instance: dg.DagsterInstance, since: float) -> list[LostRun]:
+    """Free the places of runs on this machine that ended badly after a time, their process being killed.
+
+    Whoever noticed first, they hold their places in pools until they have been ended for some minutes.
+
+    Parameters
+    ----------
+    since : seconds since 1970.
+
+    Returns
+    -------
+    those runs; what their processes had half written may be removed.
+    """
+    ended = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
+        updated_after=datetime.fromtimestamp(since, UTC),
+    )
+    killed = [LostRun(run, process.pid) for run, process in _dead(instance, ended) if not process.exited]
+    for lost in killed:
+        instance.event_log_storage.free_concurrency_slots_for_run(lost.run.run_id)
+    return killed
 
 
 def end_lost_runs(instance: dg.DagsterInstance) -> list[LostRun]:
@@ -73,7 +93,6 @@ def end_lost_runs(instance: dg.DagsterInstance) -> list[LostRun]:
             f"The process of this run (pid {lost.pid}) is no more: it was killed, or the machine restarted.",
             JobFailureData(error=None, failure_reason=RunFailureReason.UNEXPECTED_TERMINATION),
         )
-        instance.event_log_storage.free_concurrency_slots_for_run(now.run_id)
         ended.append(lost)
     return ended
 
@@ -127,32 +146,68 @@ def sweep(products: Path, pids: set[int], *, older_than: float = ABANDONED_AFTER
     "their place is free and Dagster tries them again; what they left half written is removed.",
 )
 def lost_runs(context: dg.SensorEvaluationContext, data_folder: DataFolder) -> dg.SensorResult:
-    """See :func:`end_lost_runs` and :func:`sweep`; starts no run itself."""
-    ended = end_lost_runs(context.instance)
-    buried = bury_dead_shell_runs(context.instance, Path(context.instance.root_directory))
-    swept, now = float(context.cursor or 0), time.time()
+    """See :func:`end_lost_runs`, :func:`release_killed_runs` and :func:`sweep`; starts no run itself.
+
+    The cursor holds when all temporary files were looked at, and when runs were.
+    """
+    instance, now = context.instance, time.time()
+    swept, looked = _times(context.cursor, now)
+    ended = end_lost_runs(instance)
+    buried = bury_dead_shell_runs(instance, Path(instance.root_directory))
+    killed = release_killed_runs(instance, looked - LOOK_BACK)  # those that were ended just now among them
     told = [f"Ended run {lost.run.run_id[:8]} of process {lost.pid}" for lost in ended]
     told += [f"Ended run {run_id[:8]} of a shell that was stopped" for run_id in buried]
-    if ended or now - swept > SWEEP_AFTER:
+    if killed or now - swept > SWEEP_AFTER:
         try:
             products = data_folder.path / "products"
-            told += [f"Removed {path}" for path in sweep(products, {lost.pid for lost in ended})]
+            told += [f"Removed {path}" for path in sweep(products, {lost.pid for lost in killed})]
         except (InputError, OSError) as error:
             told.append(f"No temporary files were looked for: {error}")
         swept = now
     return dg.SensorResult(
-        skip_reason="; ".join(told) or "All runs in progress have their process", cursor=str(swept)
+        skip_reason="; ".join(told) or "All runs in progress have their process",
+        cursor=json.dumps([swept, now]),
     )
 
 
-def _process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[int, float] | None:
-    """The number of a run's process and when it said so; ``None`` as long as it has not."""
+def _times(cursor: str | None, now: float) -> tuple[float, float]:
+    """What a cursor holds; where it is none of ours, all is looked at, and runs of the last hour."""
+    try:
+        swept, looked = json.loads(cursor or "[]")
+        return float(swept), float(looked)
+    except (ValueError, TypeError):
+        return 0.0, now - SWEEP_AFTER
+
+
+@dataclass(frozen=True)
+class _Process:
+    """The process of a run: its number, when it told that, whether it has told its end as well."""
+
+    pid: int
+    since: float
+    exited: bool = False
+
+
+def _dead(instance: dg.DagsterInstance, wanted: dg.RunsFilter) -> Iterator[tuple[dg.DagsterRun, _Process]]:
+    """Runs of this machine whose process is no more."""
+    if not isinstance(instance.run_launcher, DefaultRunLauncher):
+        return
+    for run in instance.get_runs(wanted):
+        process = _process_of(instance, run) if _is_here(run) else None
+        if process is not None and not is_alive(process.pid, process.since):
+            yield run, process
+
+
+def _process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> _Process | None:
+    """The process of a run, as the run's events tell; ``None`` as long as they do not."""
     found = None
     for entry in _engine_events(instance, run.run_id):
         message = entry.user_message or (entry.dagster_event.message if entry.dagster_event else "") or ""
         told = re.search(r"^Started process for .*\(pid: (\d+)\)", message)
         if told:
-            found = int(told[1]), entry.timestamp
+            found = _Process(int(told[1]), entry.timestamp)
+        elif found is not None and message.startswith("Process for run exited"):
+            found = replace(found, exited=True)
     return found
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from tomotwin_assets.resources import DataFolder
 from tomotwin_lib.embedding.estimate import Estimate
-from tomotwin_lib.figures import png_bytes
+from tomotwin_lib.figures import drawn, png_bytes
 from tomotwin_lib.files import atomic_path
 
 PICTURE_BYTES = 350_000
@@ -44,7 +44,8 @@ def pictures(data_folder: DataFolder, product: tuple[str, ...], **figures: Figur
     most = min(PICTURE_BYTES, int(0.74 * INLINE_BYTES / max(len(figures), 1)))
     told: dict[str, Any] = {}
     for name, figure in figures.items():
-        full, file = png_bytes(figure, max_bytes=_ANY_SIZE), folder / f"{name}.png"
+        image, file = drawn(figure), folder / f"{name}.png"
+        full = png_bytes(image, max_bytes=_ANY_SIZE)
         if len(full) <= most:
             file.unlink(missing_ok=True)
             told[name] = _inline(full)
@@ -52,7 +53,7 @@ def pictures(data_folder: DataFolder, product: tuple[str, ...], **figures: Figur
         with atomic_path(file) as temporary:
             temporary.write_bytes(full)
         data_folder.keep(file)
-        told[name] = _inline(png_bytes(figure, max_bytes=most))
+        told[name] = _inline(png_bytes(image, max_bytes=most))
         told[f"{name}_file"] = dg.MetadataValue.path(file)
     return told
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -52,15 +53,17 @@ def _inputs(context: dg.AssetExecutionContext) -> dict[str, str]:
     return found
 
 
-def data_version(context: dg.AssetExecutionContext, *settings: dg.Config) -> dg.DataVersion:
-    """A version that changes with the code, the inputs and the settings.
+def data_version(
+    context: dg.AssetExecutionContext, *settings: dg.Config, files: Sequence[str] = ()
+) -> dg.DataVersion:
+    """A version that changes with the code, the inputs, the settings and files beside the graph (MD5s).
 
     Dagster's own knows nothing of settings: what is made from a product that a person makes again with other
     ones would still count as up to date.
     """
     graph = _graph(context)
     code_version = graph.get(context.asset_key).code_version if graph is not None else None
-    content = [code_version, inputs(context), [recorded(config) for config in settings]]
+    content = [code_version, inputs(context), [recorded(config) for config in settings], *files]
     return dg.DataVersion(hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest())
 
 

@@ -103,6 +103,10 @@ class DataFolder(dg.ConfigurableResource):
         path = self.path / "ground_truth" / "boxsizes.json"
         return path if path.is_file() else None
 
+    def calibration_file(self) -> Path:
+        """How often background reaches a similarity: ``ground_truth/calibration.json``, if there."""
+        return self.path / "ground_truth" / "calibration.json"
+
     def box_sizes(self) -> int | dict[str, int]:
         """Edges of the particles' boxes in voxels, by name; 37 for all where the user gives none."""
         return DEFAULT_BOX_SIZE if self.box_sizes_file is None else read_box_sizes(str(self.box_sizes_file))

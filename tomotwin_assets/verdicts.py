@@ -27,6 +27,7 @@ from tomotwin_lib.formats.volumes import VOLUME_SUFFIXES, read_volume
 from tomotwin_lib.networks.base import EmbeddingNetwork
 from tomotwin_lib.plausibility import background, filled_share, most_alike
 from tomotwin_lib.products import ReferenceEmbedding
+from tomotwin_lib.references import negatives_among
 from tomotwin_lib.similarity import distance_of
 from tomotwin_lib.thresholds import keep_above
 from tomotwin_lib.voxel_sizes import differing_voxel_sizes
@@ -228,6 +229,9 @@ def references_stand_out(subject: Subject) -> Verdict:
     """A reference that background resembles finds background."""
     similarity = subject.value()
     levels = background(similarity)
+    # Negatives may resemble much of a tomogram: that is what they are for.
+    negatives = negatives_among(similarity.references, similarity.attributes)
+    levels = levels[~levels["reference"].isin(negatives)]
     config = similarity.attributes.get("tomotwin_config") or {}
     bounded = distance_named(config.get("distance", "COSINE")).bounded
     high = levels[levels["background"] > HIGHEST_BACKGROUND] if bounded else levels.iloc[:0]

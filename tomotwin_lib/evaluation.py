@@ -34,6 +34,7 @@ def evaluate_positions(
     fbeta: float = 1.0,
     optimise: bool = False,
     step: float = 0.05,
+    within: float | None = None,
 ) -> pd.DataFrame:
     """Score the picks of each reference against the particles of its class.
 
@@ -49,6 +50,9 @@ def evaluate_positions(
     optimise : whether to choose the thresholds that score best *on these very data*
         (:func:`~tomotwin_lib.matching.best_thresholds`): a best case, no forecast.
     step : distance of the similarity thresholds that are tried.
+    within : where given, a pick finds a particle by its distance from the centre, at most this share of the
+        particle's radius (half its box), in place of the overlap. With 0.5 and an ``fbeta`` of 4 that is the
+        measure of the CryoET challenge of the Chan Zuckerberg Initiative.
 
     Returns
     -------
@@ -68,7 +72,7 @@ def evaluate_positions(
     if not 0 < step <= 1:
         raise InputError("step", f"{step} is no step between thresholds", "Give a number above 0, up to 1")
     rows = []
-    for found in match_references(picks, truth, box_sizes):
+    for found in match_references(picks, truth, box_sizes, within=within):
         row: dict[str, Any] = {"reference": found.reference, "class": found.class_name}
         if optimise:
             best, counts = best_thresholds(found.matching, found.metric, found.size, fbeta=fbeta, step=step)

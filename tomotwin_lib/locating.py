@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from tomotwin_lib.basins import Basins, find_basins, index_type
 from tomotwin_lib.boxes import box_size_of
+from tomotwin_lib.competition import DROPPED, Competition
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.products import FloatArray, IntArray, SimilarityMap
 from tomotwin_lib.rows import blocks
@@ -29,14 +30,20 @@ class Maxima:
     positions : (peak, 3) mean position of each peak's region, columns z y x, in voxels of the volume.
     sizes : (peak,) number of voxels of the region.
     values : (peak,) value of the peak.
+    peaks : (peak,) the peak itself, the first of equals, as a flat index into the volume.
     """
 
     positions: npt.NDArray[np.float64]
     sizes: npt.NDArray[np.int64]
     values: npt.NDArray[np.float32]
+    peaks: IntArray
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> Maxima:
+        """Some of them: those where ``kept`` (peak,) is true."""
+        return Maxima(self.positions[kept], self.sizes[kept], self.values[kept], self.peaks[kept])
 
 
 def locate(
@@ -46,12 +53,15 @@ def locate(
     global_min: float = 0.5,
     box_sizes: int | Mapping[str, int] = 37,
     overlap: float = 0.6,
+    compete: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Pick the particles that a similarity map shows.
 
     Each reference is located by itself: its maxima (:func:`find_maxima`), of which the best survives where
-    their cubes overlap (:func:`~tomotwin_lib.suppression.suppress_overlapping`).
+    their cubes overlap (:func:`~tomotwin_lib.suppression.suppress_overlapping`). Negatives
+    (:func:`~tomotwin_lib.references.mark_negatives`) are not located: a maximum where one of them is more
+    similar than the reference is no pick (:mod:`tomotwin_lib.competition`).
 
     Parameters
     ----------
@@ -60,13 +70,16 @@ def locate(
     box_sizes : edge length of the particles' cubes in voxels of the tomogram: one for all, or by file name or
         label of the reference.
     overlap : intersection over union of two cubes above which they are the same particle.
+    compete : whether references of other proteins are rivals of a reference too, as negatives are.
     progress : whether to show a progress bar.
 
     Returns
     -------
     One row a pick, reference after reference, the best pick first. Columns X, Y, Z (voxels of the tomogram),
     size (voxels of the map), metric_best, predicted_class (number of the reference), width, height, depth
-    (voxels of the tomogram). The attributes are the map's, with the names of the ``references``.
+    (voxels of the tomogram). The attributes are the map's, with the names of the ``references``, which leave
+    out the negatives, and, where there are rivals, with ``dropped``: by reference and rival, the maxima that
+    the rival took.
 
     Raises
     ------
@@ -75,10 +88,16 @@ def locate(
     """
     if not 0 <= overlap <= 1:
         raise InputError("overlap", f"{overlap} is no intersection over union", "Give a number from 0 to 1")
-    sizes = [box_size_of(name, box_sizes) for name in similarity.references]
-    picks = []
-    for number, box_size in enumerate(tqdm(sizes, desc="Locate", unit="reference", disable=not progress)):
-        maxima = find_maxima(similarity.volume(number), tolerance, global_min)
+    competition = Competition(similarity, among_targets=compete)
+    sizes = [box_size_of(similarity.references[column], box_sizes) for column in competition.targets]
+    picks, dropped = [], {}
+    bar = tqdm(sizes, desc="Locate", unit="reference", disable=not progress)
+    for number, (column, box_size) in enumerate(zip(competition.targets, bar, strict=True)):
+        maxima = find_maxima(similarity.volume(column), tolerance, global_min)
+        if competition.rivals(column):
+            name = similarity.references[column]
+            stays, dropped[name] = competition.outcome(column, maxima.peaks, maxima.values)
+            maxima = maxima.only(stays)
         positions = np.asarray(similarity.grid.origin) + maxima.positions * similarity.grid.stride
         found = pd.DataFrame(
             {
@@ -100,7 +119,9 @@ def locate(
         )
     table = pd.concat(picks, ignore_index=True)
     table.attrs.update(similarity.attributes)
-    table.attrs["references"] = list(similarity.references)
+    table.attrs["references"] = [similarity.references[column] for column in competition.targets]
+    if dropped:
+        table.attrs[DROPPED] = dropped
     return table
 
 
@@ -157,7 +178,8 @@ def find_maxima(volume: FloatArray, tolerance: float = 0.2, global_min: float = 
     sizes, positions = _measure(basins, region, np.where(counts, tops - tolerance, np.inf), volume.shape)
     order = np.lexsort((first, -tops))
     kept = order[sizes[order] > 1]
-    return Maxima(positions[kept], sizes[kept], tops[kept].astype(np.float32))
+    peaks = basins.voxels[basins.peaks[first[kept]]]
+    return Maxima(positions[kept], sizes[kept], tops[kept].astype(np.float32), peaks)
 
 
 def _can_belong(

@@ -47,26 +47,39 @@ class Matching:
     picks : (pick, 3) centres of the picks' cubes, in voxels.
     box_size : edge length of all cubes, in voxels.
     minimum_iou : intersection over union that a pick must exceed to find a particle.
+    within : largest distance of a pick from the centre of a particle that it finds, in voxels: decides in
+        place of the overlap where it is given, and the nearest pick is the best.
     """
 
     def __init__(
-        self, truth: FloatArray, picks: FloatArray, box_size: float, minimum_iou: float = 0.6
+        self,
+        truth: FloatArray,
+        picks: FloatArray,
+        box_size: float,
+        minimum_iou: float = 0.6,
+        *,
+        within: float | None = None,
     ) -> None:
         self.particles, self.picks = len(truth), len(picks)
-        # A hair more than the bound, because the distances are rounded; the IoU decides.
-        cells = Cells(picks.reshape(-1, 3), farthest_overlap(box_size, minimum_iou) * (1 + 1e-6))
+        # A hair more than the bound, because the distances are rounded; closeness decides.
+        reach = farthest_overlap(box_size, minimum_iou) if within is None else within
+        cells = Cells(picks.reshape(-1, 3), reach * (1 + 1e-6))
         pairs = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))]
         start = 0
         while start < len(truth):
             taken, particle, pick = cells.near(truth[start:])
             particle += start
-            iou = cube_iou(truth[particle], box_size, picks[pick], box_size)
-            finds = iou > minimum_iou
-            pairs.append((particle[finds], pick[finds], iou[finds]))
+            if within is None:
+                close = cube_iou(truth[particle], box_size, picks[pick], box_size)
+                finds = close > minimum_iou
+            else:
+                close = -np.linalg.norm(truth[particle] - picks[pick], axis=1)
+                finds = -close <= within
+            pairs.append((particle[finds], pick[finds], close[finds]))
             start += taken
-        particle, pick, iou = (np.concatenate(column) for column in zip(*pairs, strict=True))
+        particle, pick, close = (np.concatenate(column) for column in zip(*pairs, strict=True))
         # Each particle's best pick first: whatever picks are kept, its match is its first one that is.
-        order = np.lexsort((pick, -iou, particle))
+        order = np.lexsort((pick, -close, particle))
         self._particle, self._pick = particle[order], pick[order]
 
     def counts(self, kept: BoolArray | None = None) -> Counts:
@@ -79,6 +92,19 @@ class Matching:
             kept = np.ones(self.picks, dtype=bool)
         tp, fp = self.counts_of_nested(kept.astype(np.int64), 1)
         return Counts(int(tp[0]), int(fp[0]), self.particles - int(tp[0]))
+
+    def matches(self, kept: BoolArray | None = None) -> tuple[IntArray, IntArray]:
+        """The particles that the picks of a mask (all where ``None``) find, and their matches.
+
+        Returns
+        -------
+        Numbers of the particles, rising, and of the pick that is the match of each, (found,) both.
+        """
+        particle, pick = self._particle, self._pick
+        if kept is not None:
+            particle, pick = particle[kept[pick]], pick[kept[pick]]
+        found, first = np.unique(particle, return_index=True)
+        return found, pick[first]
 
     def counts_of_nested(
         self, kept_by: IntArray, limits: int

@@ -9,9 +9,11 @@ import numpy as np
 from tqdm import tqdm
 
 from tomotwin_lib.distances import Distance, distance_named
+from tomotwin_lib.drift import REFINEMENT
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.half_precision import halved
 from tomotwin_lib.products import FloatArray, ReferenceEmbedding, SimilarityMap, TomogramEmbedding
+from tomotwin_lib.references import COMBINED, NEGATIVES
 from tomotwin_lib.rows import blocks, row_blocks
 from tomotwin_lib.threads import in_threads
 
@@ -110,10 +112,12 @@ def map_of(values: FloatArray, tomogram: TomogramEmbedding, references: Referenc
 
 
 def _attributes_of_map(tomogram: TomogramEmbedding, references: ReferenceEmbedding) -> dict[str, Any]:
+    told = references.attributes
     return {
         **tomogram.attributes,
         "references": references.names,
-        "skip_refinement": not references.attributes.get("refined", False),
+        "skip_refinement": not told.get("refined", False),
+        **{name: told[name] for name in (NEGATIVES, COMBINED, REFINEMENT) if name in told},
     }
 
 

@@ -74,9 +74,19 @@ class ThresholdCurve:
         index = np.clip(steps - self.first, 0, len(self.tp) - 1)
         return self.tp[index], self.fp[index]
 
+    def f_score(self, threshold: float, beta: float = 1.0) -> float:
+        """F-beta of the picks above a threshold."""
+        found, false = (int(count) for count in self.counts(threshold))
+        return Counts(found, false, self.particles - found).f_score(beta)
+
 
 def threshold_curves(
-    picks: pd.DataFrame, truth: pd.DataFrame, box_sizes: int | Mapping[str, int], step: float = 0.01
+    picks: pd.DataFrame,
+    truth: pd.DataFrame,
+    box_sizes: int | Mapping[str, int],
+    step: float = 0.01,
+    *,
+    within: float | None = None,
 ) -> list[ThresholdCurve]:
     """Count the picks of each reference for every threshold, in one pass over pairs of picks and particles.
 
@@ -87,6 +97,7 @@ def threshold_curves(
     ----------
     picks, truth, box_sizes : as there.
     step : distance of the thresholds, above 0 and up to 1.
+    within : see :func:`~tomotwin_lib.reference_matching.match_references`.
 
     Returns
     -------
@@ -99,7 +110,7 @@ def threshold_curves(
     """
     if not 0 < step <= 1:
         raise InputError("step", f"{step} is no step between thresholds", "Give a number above 0, up to 1")
-    return [_curve(found, step) for found in match_references(picks, truth, box_sizes)]
+    return [_curve(found, step) for found in match_references(picks, truth, box_sizes, within=within)]
 
 
 def _curve(found: ReferenceMatching, step: float) -> ThresholdCurve:
@@ -137,7 +148,7 @@ def pooled_thresholds(curves: Iterable[Sequence[ThresholdCurve]], *, fbeta: floa
         together.setdefault(curve.reference, []).append(curve)
     best = {}
     for reference, own in together.items():
-        stack = _stack(own)
+        stack = stack_curves(own)
         best[reference] = _best(stack, stack.tp.sum(0), stack.fp.sum(0), int(stack.particles.sum()), fbeta)
     return best
 
@@ -163,7 +174,7 @@ def honest_scores(curves: Mapping[str, Sequence[ThresholdCurve]], *, fbeta: floa
     for own in together.values():
         if len(own) < 2:
             continue
-        stack = _stack([curve for _, curve in own])
+        stack = stack_curves([curve for _, curve in own])
         tp, fp, particles = stack.tp.sum(0), stack.fp.sum(0), int(stack.particles.sum())
         for index, (tomogram, curve) in enumerate(own):
             others = tp - stack.tp[index], fp - stack.fp[index], particles - curve.particles
@@ -230,7 +241,7 @@ def curve_from_record(record: Mapping[str, Any]) -> ThresholdCurve:
 
 
 @dataclass(frozen=True)
-class _Stack:
+class Stack:
     """Curves of one reference in several tomograms, at thresholds that they share.
 
     ``thresholds`` is (threshold,), ``tp`` and ``fp`` are (tomogram, threshold), ``particles`` (tomogram,).
@@ -242,7 +253,8 @@ class _Stack:
     particles: IntArray
 
 
-def _stack(curves: Sequence[ThresholdCurve]) -> _Stack:
+def stack_curves(curves: Sequence[ThresholdCurve]) -> Stack:
+    """Curves of one reference in several tomograms, at least one, on a grid that they share."""
     # Of different grids, which reports of different times may have, the coarsest.
     step = max(curve.step for curve in curves)
     low = min(curve.thresholds[0] for curve in curves)
@@ -251,10 +263,10 @@ def _stack(curves: Sequence[ThresholdCurve]) -> _Stack:
     high = max(HIGHEST, *(curve.thresholds[-1] for curve in curves))
     thresholds = (np.arange(np.floor(low / step), np.ceil(high / step - 1e-6) + 1) * step).round(_DIGITS)
     tp, fp = zip(*(curve.counts(thresholds) for curve in curves), strict=True)
-    return _Stack(thresholds, np.stack(tp), np.stack(fp), np.array([curve.particles for curve in curves]))
+    return Stack(thresholds, np.stack(tp), np.stack(fp), np.array([curve.particles for curve in curves]))
 
 
-def _best(stack: _Stack, tp: IntArray, fp: IntArray, particles: int, fbeta: float) -> float:
+def _best(stack: Stack, tp: IntArray, fp: IntArray, particles: int, fbeta: float) -> float:
     """The highest of the thresholds with the best score."""
     scores = f_scores(tp, fp, particles - tp, fbeta)
     return float(stack.thresholds[np.flatnonzero(scores >= scores.max() - 1e-12)[-1]])

@@ -53,6 +53,11 @@ def test_the_instance_is_quiet_and_lies_with_the_data(platform: Platform) -> Non
         assert instance.nux_enabled is False
         assert instance.is_persistent
         assert instance.event_log_storage.get_pool_config().default_pool_limit == 1
+        concurrency = instance.get_concurrency_config()
+        assert concurrency.run_queue_config is not None
+        assert concurrency.run_queue_config.max_concurrent_runs == 2
+        assert concurrency.run_queue_config.op_concurrency_slot_buffer == 1
+        assert concurrency.run_queue_config.max_user_code_failure_retries == 3
 
 
 def test_each_data_folder_has_its_own_history(platform: Platform, tmp_path: Path) -> None:

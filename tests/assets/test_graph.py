@@ -145,6 +145,7 @@ def test_products_tell_what_they_were_made_from_and_with(
         ("located_picks", "net|one", "picks_and_similarity"),
         ("located_picks", "net|one", "scores_against_background"),
         ("evaluation_report", "net|one", "best_case_bars"),
+        ("evaluation_report", "net|one", "precision_recall"),
         ("leaderboard", None, "chart"),
         ("production_model", None, "chart"),
         ("production_picks", "one", "picks_on_slices"),
@@ -173,6 +174,9 @@ def test_scores_are_those_of_the_files_on_disk(finished: Platform) -> None:
         again = evaluate_positions(picks, truth, sizes, optimise=optimise)
         pd.testing.assert_frame_equal(pd.DataFrame(rows), again, check_dtype=False)
         assert told[name] == pytest.approx(again["F1"].mean(), abs=1e-6)
+    again = evaluate_positions(picks, truth, sizes, fbeta=4, optimise=True, step=0.01, within=0.5)
+    assert told["mean_best_case_f4_by_distance"] == pytest.approx(again["F1"].mean(), abs=1e-6)
+    assert {"centring_at_best_case", "confusion_at_best_case"} <= set(told)
     board = pd.read_csv(finished.folder.product("leaderboard"))
     assert board[["model", "production", "tomograms"]].values.tolist() == [["net", True, 1]]
     assert board["mean_best_case_f1"][0] == pytest.approx(report.mean("F1", best_case=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from tiny_platform import Platform, make_platform
 
 from tomotwin_assets.definitions import defs
 from tomotwin_assets.instance import home, open_instance, shell_tags
-from tomotwin_assets.lost_runs import end_lost_runs, is_alive, lost_runs, sweep
+from tomotwin_assets.lost_runs import end_lost_runs, is_alive, lost_runs, release_killed_runs, sweep
 from tomotwin_lib.files import atomic_path
 
 HERE = {".dagster/grpc_info": '{"host": "localhost", "socket": "/somewhere"}'}
@@ -117,25 +118,54 @@ def test_its_place_in_the_pool_is_free_again(
     run = start_run(instance, process.pid)
     assert storage.claim_concurrency_slot("gpu", run.run_id, "trained_model").is_claimed
     assert not storage.claim_concurrency_slot("gpu", "other", "trained_model").is_claimed
+    before = time.time()
     kill(process)
+    assert release_killed_runs(instance, before) == []
     end_lost_runs(instance)
+    assert [lost.run.run_id for lost in release_killed_runs(instance, before)] == [run.run_id]
     assert storage.claim_concurrency_slot("gpu", "other", "trained_model").is_claimed
 
 
+def test_only_runs_whose_process_was_killed_are_tidied_up_after(
+    instance: dg.DagsterInstance, process: subprocess.Popen[bytes]
+) -> None:
+    began = time.time()
+    killed, in_order, alive, elsewhere = (
+        start_run(instance, process.pid),
+        start_run(instance, process.pid),
+        start_run(instance, os.getpid()),
+        start_run(instance, process.pid, {}),
+    )
+    instance.report_engine_event(f"Process for run exited (pid: {process.pid}).", in_order)
+    kill(process)
+    for run in (killed, in_order, alive, elsewhere):  # as the code server does when it notices
+        instance.report_run_failed(run)
+    assert [lost.run.run_id for lost in release_killed_runs(instance, began)] == [killed.run_id]
+    assert release_killed_runs(instance, time.time() + 1) == []
+
+
+@pytest.mark.parametrize("noticed_by", ["nobody", "code server"])
 def test_the_sensor_ends_runs_and_removes_what_they_left(
-    platform: Platform, instance: dg.DagsterInstance, process: subprocess.Popen[bytes]
+    platform: Platform, instance: dg.DagsterInstance, process: subprocess.Popen[bytes], noticed_by: str
 ) -> None:
     folder = platform.data / "products" / "similarity_map" / "net"
     with atomic_path(folder / "one.tmap") as own:
         own.touch()
         left = own.with_name(own.name.replace(str(os.getpid()), str(process.pid)))
         left.touch()
-        start_run(instance, process.pid)
+        run = start_run(instance, process.pid)
         kill(process)
-        context = dg.build_sensor_context(instance, resources={"data_folder": platform.folder})
+        if noticed_by == "code server":
+            instance.report_run_failed(run)
+        context = dg.build_sensor_context(
+            instance,
+            cursor=json.dumps([time.time(), time.time()]),
+            resources={"data_folder": platform.folder},
+        )
         result = lost_runs(context)
         assert isinstance(result, dg.SensorResult)
-        assert f"process {process.pid}" in str(result.skip_reason) and str(left) in str(result.skip_reason)
+        assert str(left) in str(result.skip_reason)
+        assert status(instance, run) is dg.DagsterRunStatus.FAILURE
         assert not left.exists() and own.exists()
     assert (folder / "one.tmap").exists()
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
@@ -15,6 +17,9 @@ from tomotwin_assets.definitions import defs
 from tomotwin_assets.instance import open_instance
 from tomotwin_assets.partitions import pair_key
 from tomotwin_assets.registration import register
+from tomotwin_lib.calibration import Background, Calibration, volume_of_picks
+from tomotwin_lib.formats.calibration import write_calibration
+from tomotwin_lib.formats.frames import read_picks
 
 PAIR = pair_key("net", "two")
 OF_PAIR = [
@@ -127,3 +132,33 @@ def test_every_asset_that_is_made_has_a_version_of_its_code() -> None:
     for key in graph.materializable_asset_keys:
         version = graph.get(key).code_version
         assert isinstance(version, str) and version, key
+
+
+def test_at_most_so_many_false_picks_are_kept(made: Platform) -> None:
+    """By the calibration in the data folder, which is one of the inputs; without it the step fails."""
+    job = defs.resolve_job_def("pick_tomogram").get_subset(asset_selection={dg.AssetKey("located_picks")})
+    settings = {"lowest_similarity": -1.0, "tolerance": 0.01}
+    config: dict[str, Any] = {"ops": {"located_picks": {"config": settings}}}
+    file = made.folder.calibration_file()
+    with open_instance(made.data) as instance:
+        assert job.execute_in_process(instance=instance, partition_key=PAIR, run_config=config).success
+        config["ops"]["located_picks"]["config"] = {**settings, "max_false_picks": 0.25}
+        failed = job.execute_in_process(
+            instance=instance, partition_key=PAIR, run_config=config, raise_on_error=False
+        )
+        assert not failed.success
+        everything = read_picks(made.folder.product("located_picks", "net", "two"))
+        metric = everything.loc[everything["predicted_class"] == 0, "metric_best"].sort_values()
+        reference = everything.attrs["references"][0]
+        # No false pick of the first reference in ten times the volume; of the second nothing is known.
+        background = Background(np.empty(0), 10 * volume_of_picks(everything), 1, -1.0)
+        write_calibration(file, Calibration({reference: background}))
+        assert job.execute_in_process(instance=instance, partition_key=PAIR, run_config=config).success
+        kept = read_picks(made.folder.product("located_picks", "net", "two"))
+        assert len(metric) and sorted(kept["metric_best"]) == metric.tolist()
+        before = made.metadata("located_picks", PAIR)["calibration_md5"]
+        write_calibration(file, Calibration({reference: replace(background, voxels=1.0)}))
+        assert job.execute_in_process(instance=instance, partition_key=PAIR, run_config=config).success
+        assert made.metadata("located_picks", PAIR)["calibration_md5"] != before
+        assert not len(read_picks(made.folder.product("located_picks", "net", "two")))
+        assert "picked_coordinates" in stale(instance)

@@ -31,10 +31,13 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePlatform]
     root = tmp_path_factory.mktemp("faults")
     data = live_data(root, by_hand=True, large=LARGE)
     # Otherwise the queue would keep two runs that need the device from running at once.
-    two_devices = {"concurrency": {"pools": {"default_limit": 2}}}
+    configuration = {
+        "concurrency": {"pools": {"default_limit": 2}},
+        "run_queue": {"user_code_failure_retry_delay": 5},
+    }
     with (
         small_disk(data / "products", 150),
-        live_platform(data, root / "home", configuration=two_devices) as live,
+        live_platform(data, root / "home", configuration=configuration) as live,
     ):
         prepare(live)
         yield live

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +90,25 @@ def _writer(folder: Path, name: str, seconds: float) -> tuple[int, Path]:
                         return pid, Path(entry.path)
         time.sleep(0.0005)
     raise TimeoutError(f"nothing wrote {name} within {seconds:g} s")
+
+
+def cancel_while_stopped(platform: LivePlatform, run_id: str, pid: int) -> None:
+    """Cancel a run whose process was stopped, and let the process go on once the platform knows of it.
+
+    So the process hears of it where it stands.
+    """
+    with ThreadPoolExecutor(1) as aside:  # the web server answers only when the process does
+        try:
+            asked = aside.submit(platform.cancel, run_id)
+            wait_for(
+                "the run to be called off",
+                lambda: platform.run(run_id)["status"] == "CANCELING",
+                30,
+                pause=0.1,
+            )
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        asked.result(60)
 
 
 def true_state(platform: LivePlatform, since: float, seconds: float = 240) -> float:

@@ -13,6 +13,7 @@ from functools import partial
 import pytest
 from injuries import (
     Outcome,
+    cancel_while_stopped,
     catch_writing,
     complete,
     full_disk,
@@ -61,7 +62,32 @@ def test_killed_while_writing(platform: LivePlatform, outcome: Outcome) -> None:
     assert sha256_of_file(product) == before
     outcome.seen.append("the old file is whole")
     outcome.seconds = true_state(platform, killed)
+    # The code server notices first; what was half written is removed by the next look of the sensor.
+    wait_for("the temporary file to be removed", lambda: not temporary.exists(), 120)
     complete(platform, run, partial(embed_densely, platform), outcome)
+    require_sound(platform, outcome)
+
+
+def test_cancelled(platform: LivePlatform, outcome: Outcome) -> None:
+    """A person cancels a run while it writes."""
+    product = platform.data / "products" / "tomogram_embeddings" / "net" / f"{LARGE}.temb"
+    assert platform.finished(embed_densely(platform)) == "SUCCESS"
+    before = sha256_of_file(product)
+
+    run = embed_densely(platform)
+    pid, temporary = catch_writing(product.parent, product.name)
+    written = temporary.stat().st_size
+    cancel_while_stopped(platform, run, pid)
+    cancelled = time.monotonic()
+    outcome.seen.append(f"cancelled after {written / 1e6:.1f} of {product.stat().st_size / 1e6:.1f} MB")
+    assert platform.finished(run) == "CANCELED"
+    wait_for("the place in the pool", lambda: platform.taken("gpu") == 0, 120)
+    outcome.seconds = time.monotonic() - cancelled
+    assert not temporary.exists()
+    assert sha256_of_file(product) == before
+    outcome.seen.append("the old file is whole, the place in the pool free")
+    assert platform.finished(embed_densely(platform)) == "SUCCESS"
+    outcome.seen.append("the next run ended well")
     require_sound(platform, outcome)
 
 
@@ -138,6 +164,26 @@ def test_daemon_killed(platform: LivePlatform, outcome: Outcome) -> None:
     require_sound(platform, outcome)
 
 
+def test_code_server_away(platform: LivePlatform, outcome: Outcome) -> None:
+    """The code server is away when a run is to start."""
+    daemon = platform.processes[DAEMON].pid
+    os.kill(daemon, signal.SIGSTOP)  # so that the run is still in the queue
+    try:
+        run = pick(platform, "one")
+        platform.kill(CODE)
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+    wait_for("the daemon to notice", lambda: _back_in_the_queue(platform, run), 120)
+    outcome.seen.append("the run went back into the queue")
+    platform.start(CODE)
+    back = time.monotonic()
+    assert platform.finished(run) == "SUCCESS"
+    outcome.seconds = time.monotonic() - back
+    outcome.seen.append("it ended well once the code server was back")
+    settled(platform)
+    require_sound(platform, outcome)
+
+
 def test_power_cut(platform: LivePlatform, outcome: Outcome) -> None:
     """All processes are killed at once, as by a power cut, and started again."""
     folder = platform.data / "products" / "tomogram_embeddings" / "net"
@@ -187,6 +233,11 @@ def _noticed(platform: LivePlatform, run: str) -> bool:
     found = platform.run(run)
     kinds = {event["__typename"] for event in found["eventConnection"]["events"]}
     return found["status"] == "FAILURE" or "ExecutionStepUpForRetryEvent" in kinds
+
+
+def _back_in_the_queue(platform: LivePlatform, run: str) -> bool:
+    messages = [event.get("message") or "" for event in platform.run(run)["eventConnection"]["events"]]
+    return any("re-submitting the run into the queue" in message for message in messages)
 
 
 def _answers(platform: LivePlatform) -> bool:

@@ -15,7 +15,7 @@ from live_platform import LivePlatform, live_platform, wait_for
 from PIL import Image
 from tiny_platform import TRUTH, write_tomogram
 
-pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: make install-services")
+pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: make install-ui")
 
 from browser import chromium, open_browser
 from playwright.sync_api import Page, sync_playwright

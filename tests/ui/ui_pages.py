@@ -45,6 +45,15 @@ def choose_in_dialog(page: Page, url: str, job: str, *keys: str) -> None:
         page.keyboard.press("Escape")
 
 
+def open_launchpad(page: Page, url: str, job: str) -> None:
+    """Open the launchpad of a job, once its settings are there."""
+    page.goto(f"{url}/locations/{LOCATION}/jobs/{job}")
+    page.get_by_role("button", name=re.compile("Materialize")).first.wait_for()
+    page.locator("button:has([aria-label=arrow_drop_down])").first.click()
+    page.get_by_text("Open launchpad").first.click()
+    page.get_by_text("ops:").first.wait_for()
+
+
 def launch(page: Page) -> None:
     """Launch what the open dialog holds."""
     page.get_by_role("button", name="Launch 1 run").click()

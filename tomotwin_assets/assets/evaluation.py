@@ -17,13 +17,22 @@ from tomotwin_assets.production import read_promotion
 from tomotwin_assets.resources import DataFolder
 from tomotwin_assets.retries import with_second_tries
 from tomotwin_assets.values import EvaluationReport, ReferenceVolumes, rows
+from tomotwin_lib.centring import centring_distances, centring_table, mean_distance
+from tomotwin_lib.confusion import confusion
 from tomotwin_lib.evaluation import best_case_picks, evaluate_positions
-from tomotwin_lib.figures import leaderboard_chart, orthoslices_with_picks, score_bars
+from tomotwin_lib.figures import (
+    leaderboard_chart,
+    orthoslices_with_picks,
+    precision_recall_chart,
+    score_bars,
+)
 from tomotwin_lib.files import atomic_path
 from tomotwin_lib.formats.ground_truth import read_particle_positions
 from tomotwin_lib.formats.volumes import read_volume
+from tomotwin_lib.honest_evaluation import BETA, WITHIN
 from tomotwin_lib.leaderboard import leaderboard as board_of
 from tomotwin_lib.leaderboard import leaderboard_by_class
+from tomotwin_lib.precision_recall import precision_recall
 from tomotwin_lib.thresholds import curve_record, threshold_curves
 
 SCORES = ("F1", "Recall", "Precision")
@@ -71,19 +80,19 @@ def evaluation_report(
             data_version=provenance.data_version(context, config),
         )
 
-    truth = read_particle_positions(file)
+    truth, boxes = read_particle_positions(file), reference_volumes.box_sizes
     as_picked, best_case = (
         evaluate_positions(
             located_picks,
             truth,
-            reference_volumes.box_sizes,
+            boxes,
             fbeta=config.fbeta,
             optimise=optimise,
             step=config.optimise_step,
         )
         for optimise in (False, True)
     )
-    curves = threshold_curves(located_picks, truth, reference_volumes.box_sizes, config.optimise_step)
+    curves = threshold_curves(located_picks, truth, boxes, config.optimise_step)
     report = EvaluationReport(
         model,
         tomogram,
@@ -97,10 +106,19 @@ def evaluation_report(
         for name, frame in (("mean", as_picked), ("mean_best_case", best_case))
         for score in SCORES
     }
+    best_picks = best_case_picks(located_picks, best_case)
+    by_distance = evaluate_positions(
+        located_picks, truth, boxes, fbeta=BETA, optimise=True, step=config.optimise_step, within=WITHIN
+    )
+    distances = centring_distances(best_picks, truth, boxes)
+    centring = centring_table(distances, dict(zip(best_case["reference"], best_case["class"], strict=True)))
+    measured = {"mean_best_case_f4_by_distance": round(float(by_distance["F1"].mean()), 6)}
+    if (error := mean_distance(distances)) is not None:
+        measured["mean_centring_error_in_voxels"] = round(error, 6)
     volume = read_volume(data_folder.tomogram_file(tomogram))
     slices = orthoslices_with_picks(
         volume.data,
-        best_case_picks(located_picks, best_case),
+        best_picks,
         voxel_size_in_angstrom=volume.voxel_size_in_angstrom,
         title=f"{tomogram}, picked with {model}, best thresholds",
     )
@@ -111,14 +129,23 @@ def evaluation_report(
             f"of {len(best_case)} kinds of particle",
             "scored": True,
             **means,
+            **measured,
             "lowest_best_case_f1": float(best_case["F1"].min()),
             "dagster/row_count": len(best_case),
             "scores": metadata.table(as_picked),
             "best_case_scores": metadata.table(best_case),
-            "best_case_bars": metadata.picture(
-                score_bars(best_case, title=f"{model} on {tomogram}, best case")
+            **metadata.pictures(
+                data_folder,
+                ("evaluation_report", model, tomogram),
+                best_case_bars=score_bars(best_case, title=f"{model} on {tomogram}, best case"),
+                precision_recall=precision_recall_chart(
+                    precision_recall([curves]), title=f"{model} on {tomogram}"
+                ),
+                best_case_picks_on_slices=slices,
             ),
-            "best_case_picks_on_slices": metadata.picture(slices),
+            "best_case_scores_by_distance": metadata.table(by_distance),
+            "centring_at_best_case": metadata.table(centring),
+            "confusion_at_best_case": metadata.table(confusion(best_picks, truth, boxes)),
             "ground_truth": dg.MetadataValue.path(file),
             "particles": len(truth),
             "settings": dg.MetadataValue.json(recorded(config)),

@@ -15,8 +15,11 @@ from tomotwin_assets.coordinates import picks_by_reference, write_coordinates
 from tomotwin_assets.loaded_networks import load_network
 from tomotwin_assets.partitions import pairs, split_key
 from tomotwin_assets.progress import show_bars
+from tomotwin_assets.reference_records import about_references, about_rivals
 from tomotwin_assets.resources import ComputeDevice, DataFolder
 from tomotwin_assets.values import EmbeddingProduct, ReferenceVolumes, UnstoredEmbedding
+from tomotwin_lib.calibration import calibrated, calibration_table, keep_expected
+from tomotwin_lib.drift import refused_walks
 from tomotwin_lib.embedding.estimate import Estimate
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.figures import (
@@ -26,10 +29,13 @@ from tomotwin_lib.figures import (
     similarity_histogram,
     similarity_slices,
 )
+from tomotwin_lib.files import md5_of_file
+from tomotwin_lib.formats.calibration import read_calibration
 from tomotwin_lib.formats.volumes import read_volume
 from tomotwin_lib.locating import locate
 from tomotwin_lib.picking import keep_picks
 from tomotwin_lib.products import ReferenceEmbedding, SimilarityMap
+from tomotwin_lib.references import ready_references
 from tomotwin_lib.refinement import refine_references
 from tomotwin_lib.scoring import score_tomogram
 from tomotwin_lib.similarity import similarity_map as compare
@@ -51,14 +57,22 @@ def similarity_map(
     Where the embedding is not stored, the tomogram is embedded here, tile by tile (hence the pool).
     """
     started = time.perf_counter()
+    references = ready_references(
+        reference_embeddings,
+        combine=config.combine,
+        negatives=config.negatives,
+        source="[similarity] negatives",
+    )
     if isinstance(tomogram_embeddings, UnstoredEmbedding):
-        similarity = _score(context, tomogram_embeddings, reference_embeddings, config, device.name)
+        similarity = _score(context, tomogram_embeddings, references, config, device.name)
     else:
-        references = reference_embeddings
         if config.refine:
             references = refine_references(tomogram_embeddings, references)
         similarity = compare(tomogram_embeddings, references, progress=show_bars())
     made = provenance.about(context, started, device.name)
+    refused = refused_walks(similarity.attributes)
+    for name, why in refused.items():
+        context.log.warning(f"{name} was not refined: {why}")
     spread = similarity.spread()
     highest = pd.DataFrame(
         {"reference": similarity.references, "highest": spread.highest, "mean": spread.mean}
@@ -72,12 +86,14 @@ def similarity_map(
         value=similarity,
         metadata={
             "summary": f"{similarity.values.shape[0]:,} positions × {len(similarity.references)} references"
-            + (f"; {problem}" if problem else ""),
+            + (f"; {problem}" if problem else "")
+            + (f"; not refined, as they walked away: {', '.join(refused)}" if refused else ""),
             "dagster/row_count": len(similarity.values),
             "references": len(similarity.references),
             "mean_highest_similarity": _finite_mean(spread.highest),
             "mean_similarity": _finite_mean(spread.mean),
             "similarity_by_reference": metadata.table(highest),
+            **about_references(reference_embeddings, similarity.attributes),
             **metadata.pictures(
                 data_folder,
                 ("similarity_map", *split_key(context.partition_key)),
@@ -109,8 +125,19 @@ def located_picks(
         global_min=config.lowest_similarity,
         box_sizes=reference_volumes.box_sizes,
         overlap=config.overlap,
+        compete=config.compete,
         progress=show_bars(),
     )
+    expected: dict[str, Any] = {}
+    calibration: list[str] = []
+    if config.max_false_picks is not None:
+        file = data_folder.calibration_file()
+        picks = keep_expected(calibrated(picks, read_calibration(file), file), config.max_false_picks, file)
+        calibration = [md5_of_file(file)]
+        expected = {
+            "false_picks_to_expect": metadata.table(calibration_table(picks)),
+            "calibration_md5": calibration[0],
+        }
     made = provenance.about(context, started)
     numbers = picks_by_reference(picks)
     found = sum(count > 0 for count in numbers.values())
@@ -132,13 +159,15 @@ def located_picks(
             "summary": f"{len(picks):,} picks of {found} kinds of particle",
             "dagster/row_count": len(picks),
             "picks_by_reference": metadata.counts(numbers, "reference", "picks"),
+            **about_rivals(picks.attrs),
             **({"mean_score": float(picks["metric_best"].mean())} if len(picks) else {}),
+            **expected,
             **pictures,
             "box_sizes_in_voxels": metadata.box_sizes(reference_volumes.box_sizes),
             "settings": dg.MetadataValue.json(recorded(config)),
             **made,
         },
-        data_version=provenance.data_version(context, config),
+        data_version=provenance.data_version(context, config, files=calibration),
     )
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tomotwin_lib.cli.locate import locate_as_asked
 from tomotwin_lib.cli.output import report_paths, say, warn
-from tomotwin_lib.cli.parsing import add_box_sizes, add_device, add_locating, add_progress
+from tomotwin_lib.cli.parsing import add_box_sizes, add_device, add_locating, add_progress, add_references
+from tomotwin_lib.cli.references import print_dropped, say_what_was_combined
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
@@ -151,18 +152,29 @@ def _pick(
     options: Mapping[str, Any],
 ) -> None:
     """Pick each tomogram without keeping its embedding."""
+    import numpy as np
+
     from tomotwin_lib.boxes import box_size_of
     from tomotwin_lib.embedding.subvolumes import embed_subvolumes
     from tomotwin_lib.formats.frames import write_picks
     from tomotwin_lib.formats.ground_truth import read_box_sizes
     from tomotwin_lib.formats.volumes import find_volumes
+    from tomotwin_lib.products import ReferenceEmbedding
+    from tomotwin_lib.references import negatives_among, ready_references
     from tomotwin_lib.scoring import score_tomogram
 
     box_sizes = read_box_sizes(args.boxsize)
     paths = find_volumes(args.references)
-    for path in paths:
-        box_size_of(path.name, box_sizes)
-    references = embed_subvolumes(loaded, paths, progress=args.progress)
+    names = ReferenceEmbedding(np.zeros((len(paths), 1)), [str(path) for path in paths])
+    wanted = ready_references(names, combine=args.combine, negatives=args.negatives)
+    negatives = negatives_among(wanted.names, wanted.attributes)
+    for name in wanted.names:
+        if name not in negatives:
+            box_size_of(name, box_sizes)
+    given = embed_subvolumes(loaded, paths, progress=args.progress)
+    references = ready_references(given, combine=args.combine, negatives=args.negatives)
+    if args.combine:
+        say_what_was_combined(given, references)
     for volume, output in zip(volumes, outputs, strict=True):
 
         def tell(estimate: Estimate, volume: Volume = volume) -> None:
@@ -173,6 +185,7 @@ def _pick(
         picks = locate_as_asked(args, similarity, box_sizes)
         write_picks(output, picks)
         say(f"{volume.path.name}: {len(picks):,} picks, {len(similarity.values):,} positions compared")
+        print_dropped(picks.attrs)
         report_paths([output])
 
 
@@ -199,6 +212,7 @@ def _add_picking(parser: argparse.ArgumentParser) -> None:
         group, "--boxsize", required_for="by whose overlap picks of one reference suppress each other"
     )
     add_locating(group)
+    add_references(group)
 
 
 def _add_common(parser: argparse.ArgumentParser, *, batch_size: int, volumes: str) -> None:

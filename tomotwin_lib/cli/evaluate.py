@@ -1,11 +1,13 @@
-"""``tomotwin evaluate positions|subvolumes`` and ``tomotwin_scripts_evaluate.py``."""
+"""``tomotwin evaluate positions|tomograms|subvolumes`` and ``tomotwin_scripts_evaluate.py``."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tomotwin_lib.cli import evaluate_tomograms
 from tomotwin_lib.cli.limits import add_limits, print_limits
 from tomotwin_lib.cli.output import number, print_table, report_paths, say, warn
 from tomotwin_lib.cli.parsing import add_box_sizes
@@ -27,7 +29,9 @@ _COUNTS = ("TP", "FP", "FN", "O_MIN_SIZE", "O_MAX_SIZE")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand and its options."""
-    modes = parser.add_subparsers(title="what to score", metavar="positions|subvolumes", required=True)
+    modes = parser.add_subparsers(
+        title="what to score", metavar="positions|tomograms|subvolumes", required=True
+    )
     positions = modes.add_parser(
         "positions",
         help="located picks against ground truth positions",
@@ -59,8 +63,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     positions.add_argument(
         "-o", "--output", metavar="FOLDER", help="folder for the results (default: that of the .tloc)"
     )
+    positions.add_argument(
+        "--distance", action="store_true",
+        help="also score by the distance of centres, within half the particle's radius and with recall "
+        "weighing four times as much as precision (the measure of the CZII challenge), and tell how well "
+        "picks are centred and what they hit; writes evaluation_distance.txt and _dict.json",
+    )  # fmt: skip
     positions.add_argument("--png", action="store_true", help="also draw the scores: a .png beside each .txt")
     positions.set_defaults(run=run)
+    evaluate_tomograms.add_mode(modes)
     _add_subvolumes(modes)
 
 
@@ -131,9 +142,32 @@ def run(args: argparse.Namespace) -> None:
                 outputs.append(save_figure(outputs[-2].with_suffix(".png"), figure))
     if limits is not None and (results["within limits"]["F1"] >= results["best case"]["F1"]).all():
         warn("as good as the best case for every reference: were these limits chosen on these very picks?")
+    if args.distance:
+        outputs += _by_distance(folder, picks, truth, box_sizes)
     for name, scores in results.items():
         _print_scores(_TITLES[name], scores, notes=name == names[-1])
     report_paths(outputs)
+
+
+def _by_distance(
+    folder: Path, picks: pd.DataFrame, truth: pd.DataFrame, box_sizes: int | Mapping[str, int]
+) -> tuple[Path, Path]:
+    """Score all picks as located by distance, print that and what they hit, and write the scores."""
+    from tomotwin_lib.centring import centring_distances, centring_table
+    from tomotwin_lib.confusion import confusion
+    from tomotwin_lib.evaluation import evaluate_positions, write_scores
+    from tomotwin_lib.honest_evaluation import BETA, WITHIN
+
+    scores = evaluate_positions(picks, truth, box_sizes, fbeta=BETA, within=WITHIN)
+    classes = dict(zip(scores["reference"], scores["class"], strict=True))
+    centring = centring_table(centring_distances(picks, truth, box_sizes), classes)
+    _print_scores(
+        "All picks, by distance; F1 is F-beta with recall weighing four times as much", scores, False
+    )
+    evaluate_tomograms.print_centring("Centring of the found particles, in voxels", centring)
+    hits = confusion(picks, truth, box_sizes, within=WITHIN)
+    evaluate_tomograms.print_confusion("What all picks hit", hits)
+    return write_scores(folder, "evaluation_distance", scores)
 
 
 def _wanted(args: argparse.Namespace) -> list[str]:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tomotwin_lib.cli.calibration import add_calibration, check_calibration, keep_expected_picks
 from tomotwin_lib.cli.output import file_stems, print_table, report_paths, warn
 from tomotwin_lib.cli.parsing import add_box_sizes, add_locating, add_progress
+from tomotwin_lib.cli.references import print_dropped
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
@@ -28,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="at the maxima of the similarity",
         description="Find the maxima of the similarity to each reference and the region that belongs to "
         "each. Of two picks of the same reference whose boxes overlap with an intersection over union above "
-        "0.6 only the better one stays; picks of different references do not compete. Writes located.tloc.",
+        "0.6 only the better one stays; picks of different references do not compete unless --compete is "
+        "given. Where a negative reference is more similar there is no pick. Writes located.tloc.",
     )
     findmax.add_argument("-m", "--map", required=True, metavar="TMAP", help="map.tmap")
     findmax.add_argument("-o", "--output", required=True, metavar="FOLDER", help="folder for the results")
@@ -36,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         findmax, "-b", "--boxsize", required_for="by whose overlap picks of one reference suppress each other"
     )
     add_locating(findmax)
+    add_calibration(findmax, "keep of each reference the best picks")
     findmax.add_argument(
         "--processes", type=int, default=4, metavar="N",
         help="for TomoTwin's command lines: one process does the work here, whatever the number",
@@ -58,19 +62,22 @@ def run(args: argparse.Namespace) -> None:
     if args.processes < 1:
         raise InputError("--processes", f"{args.processes} is no number of processes", "Give 1 or more")
     from tomotwin_lib.boxes import box_size_of
+    from tomotwin_lib.competition import Competition
     from tomotwin_lib.formats.frames import read_similarity_map, write_picks
     from tomotwin_lib.formats.ground_truth import read_box_sizes
     from tomotwin_lib.heatmaps import check_heatmap_files
 
+    calibration = check_calibration(args)
     box_sizes = read_box_sizes(args.boxsize)
     similarity = read_similarity_map(args.map)
-    for reference in similarity.references:
-        box_size_of(reference, box_sizes)
+    for column in Competition(similarity).targets:
+        box_size_of(similarity.references[column], box_sizes)
     heatmaps = []
     if args.write_heatmaps:
         heatmaps = [folder / f"{stem}.mrc" for stem in file_stems(similarity.references)]
         check_heatmap_files(heatmaps)
-    picks = locate_as_asked(args, similarity, box_sizes)
+    located = locate_as_asked(args, similarity, box_sizes)
+    picks = keep_expected_picks(located, args, calibration, args.map)
     outputs = [folder / "located.tloc"]
     write_picks(outputs[0], picks)
     if heatmaps:
@@ -78,9 +85,10 @@ def run(args: argparse.Namespace) -> None:
         outputs += heatmaps
     if args.png:
         outputs += _draw(folder, similarity, args.global_min)
-    if not len(picks):
+    if not len(located):
         _say_why_there_is_none(similarity, args.global_min)
     _print_counts(picks)
+    print_dropped(picks.attrs)
     report_paths(outputs)
 
 
@@ -95,6 +103,7 @@ def locate_as_asked(
         tolerance=args.tolerance,
         global_min=args.global_min,
         box_sizes=box_sizes,
+        compete=args.compete,
         progress=args.progress,
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from tomotwin_lib.cli.output import report_paths, say, warn
-from tomotwin_lib.cli.parsing import add_progress
+from tomotwin_lib.cli.parsing import add_progress, add_references
+from tomotwin_lib.cli.references import print_refinement, say_what_was_combined
 from tomotwin_lib.files import ensure_writable_folder
 
 SUMMARY = "Compare an embedded tomogram with embedded references."
@@ -27,8 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     distance.add_argument(
         "--refine", action="store_true",
         help="first replace each reference, in up to 7 rounds, by the middle of the 500 positions most "
-        "similar to it",
+        "similar to it; one that walks to another protein or to background stays as it is, and is told",
     )  # fmt: skip
+    add_references(distance)
     distance.add_argument("-o", "--output", required=True, metavar="FOLDER", help="folder for the result")
     add_progress(distance)
     distance.set_defaults(run=run)
@@ -42,16 +44,21 @@ def run(args: argparse.Namespace) -> None:
         read_tomogram_embedding,
         write_similarity_map,
     )
+    from tomotwin_lib.references import ready_references
     from tomotwin_lib.refinement import refine_references
     from tomotwin_lib.similarity import Comparison, check_same_network
     from tomotwin_lib.voxel_sizes import differing_voxel_sizes
 
-    references = read_reference_embedding(args.references)
+    given = read_reference_embedding(args.references)
+    references = ready_references(given, combine=args.combine, negatives=args.negatives)
     tomogram = read_tomogram_embedding(args.volumes)
     check_same_network(tomogram, references, args.references)
+    if args.combine:
+        say_what_was_combined(given, references)
     if args.refine:
         references = refine_references(tomogram, references)
-    if problem := differing_voxel_sizes(tomogram.attributes.get("filepath", ""), references.paths):
+        print_refinement(references)
+    if problem := differing_voxel_sizes(tomogram.attributes.get("filepath", ""), given.paths):
         warn(problem)
     comparison = Comparison(tomogram, references, progress=args.progress)
     output = folder / "map.tmap"

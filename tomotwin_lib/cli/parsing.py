@@ -88,6 +88,26 @@ def add_locating(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "-g", "--global_min", type=float, default=0.5, metavar="MIN", help="lowest similarity of a maximum"
     )
+    parser.add_argument(
+        "--compete", action="store_true",
+        help="let the references of different proteins compete: a maximum where another protein's reference "
+        "is more similar is no pick (negatives compete always)",
+    )  # fmt: skip
+
+
+def add_references(parser: argparse._ActionsContainer) -> None:
+    """What references are: several of one protein, and examples of what is no target."""
+    parser.add_argument(
+        "--combine", action="store_true",
+        help="make one reference of all those of a protein, the mean of their directions: those whose file "
+        "names hold one label, such as a PDB code, or differ only in a number at the end",
+    )  # fmt: skip
+    parser.add_argument(
+        "--negatives", nargs="+", default=[], metavar="NAME",
+        help="references that are examples of what is not looked for (membrane, gold, carbon, ice, another "
+        "protein), beside those called negative_…: what is more similar to one of them than to its own "
+        "reference is no pick",
+    )  # fmt: skip
 
 
 def add_box_sizes(parser: argparse._ActionsContainer, *flags: str, required_for: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tomotwin_lib.cli.calibration import add_calibration, check_calibration, keep_expected_picks
 from tomotwin_lib.cli.limits import add_limits, print_limits
 from tomotwin_lib.cli.output import file_stems, print_table, report_paths, warn
 from tomotwin_lib.cli.tomogram import find_tomogram, tomogram_name
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep picks whose region is smaller than S voxels of the map (0: no limit, as in evaluate)",
     )
     add_limits(parser, "keep picks within")
+    add_calibration(parser, "write of each reference the best picks")
     parser.add_argument(
         "--tomogram", metavar="MRC",
         help="for its voxel size, its shape and the picture; refused if it cannot be the one of the picks "
@@ -113,6 +115,7 @@ def run(args: argparse.Namespace) -> None:
     from tomotwin_lib.tomogram_shapes import check_tomogram_of_picks
 
     limits = None if args.limits is None else read_limits(args.limits)
+    calibration = check_calibration(args)
     picks = read_picks(args.locate_results)
     references = picks.attrs["references"]
     targets = _targets(references, args.target)
@@ -131,9 +134,10 @@ def run(args: argparse.Namespace) -> None:
     project = _copick_project(args, wanted, destination)
 
     picks = picks[picks["predicted_class"].isin(targets)]
-    within = (
-        picks if limits is None else keep_within(picks, {name: own.thresholds for name, own in found.items()})
-    )
+    # Before other limits: shares of false picks were measured on all picks.
+    within = keep_expected_picks(picks, args, calibration, args.locate_results)
+    if limits is not None:
+        within = keep_within(within, {name: own.thresholds for name, own in found.items()})
     kept = keep_picks(within, args.minmetric, args.maxmetric, args.minsize, args.maxsize)
     stems = file_stems(references)
     outputs, rows = [], []

@@ -11,14 +11,17 @@ from tomotwin_lib.figures.charts import score_bars, similarity_histogram, traini
 from tomotwin_lib.figures.galleries import similarity_slices, subvolume_gallery
 from tomotwin_lib.figures.leaderboards import leaderboard_chart
 from tomotwin_lib.figures.picks import orthoslices_with_picks
-from tomotwin_lib.figures.style import PALETTE, png_bytes, save_figure
+from tomotwin_lib.figures.precision_recall import precision_recall_chart
+from tomotwin_lib.figures.style import PALETTE, drawn, png_bytes, save_figure
 
 __all__ = [
     "PALETTE",
+    "drawn",
     "leaderboard_chart",
     "orthoslices_with_picks",
     "picks_beside_similarity",
     "png_bytes",
+    "precision_recall_chart",
     "save_figure",
     "score_bars",
     "score_histogram",

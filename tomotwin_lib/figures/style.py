@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -75,8 +76,15 @@ def save_figure(path: str | Path, figure: Figure, dpi: int = DPI) -> Path:
     return path
 
 
-def png_bytes(figure: Figure, max_bytes: int = 400_000) -> bytes:
-    """The figure as PNG of at most ``max_bytes``, at the highest resolution that fits (150 dpi at most).
+def drawn(figure: Figure) -> Image.Image:
+    """The figure as a picture of 150 dpi: drawing takes longest, so it is done once for several sizes."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def png_bytes(figure: Figure | Image.Image, max_bytes: int = 400_000) -> bytes:
+    """The figure, or what :func:`drawn` made of it, as PNG of at most ``max_bytes`` (150 dpi at most).
 
     Pictures in the metadata of a platform travel with every page that shows them: they have to stay small.
     One that is too large gets a palette of 256 colours first, then fewer pixels.
@@ -86,35 +94,32 @@ def png_bytes(figure: Figure, max_bytes: int = 400_000) -> bytes:
     ValueError
         If not even 30 dpi fit.
     """
-    dpi = float(DPI)
-    content = _png(figure, dpi)
+    picture = drawn(figure) if isinstance(figure, Figure) else figure
+    content, share = _encoded(picture), 1.0
     if len(content) <= max_bytes:
         return content
-    while True:
-        content = _with_palette(content)
-        if len(content) <= max_bytes:
-            return content
+    content = _encoded(_with_palette(picture))
+    while len(content) > max_bytes:
         # Bytes grow with the area; a little less than the estimate spares another round.
-        dpi = min(0.95 * dpi * (max_bytes / len(content)) ** 0.5, 0.9 * dpi)
-        if dpi < _SMALLEST_DPI:
+        share *= min(0.95 * (max_bytes / len(content)) ** 0.5, 0.9)
+        if share * DPI < _SMALLEST_DPI:
             raise ValueError(f"the figure does not fit into {max_bytes} bytes even at {_SMALLEST_DPI} dpi")
-        content = _png(figure, dpi)
+        width, height = (max(1, round(edge * share)) for edge in picture.size)
+        content = _encoded(_with_palette(picture.resize((width, height), Image.Resampling.LANCZOS)))
+    return content
 
 
-def _png(figure: Figure, dpi: float) -> bytes:
+def _encoded(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    # Noise, which fills tomograms, does not become smaller at higher levels, only slower.
+    picture.save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()
 
 
-def _with_palette(png: bytes) -> bytes:
+def _with_palette(picture: Image.Image) -> Image.Image:
     """The same picture with at most 256 colours: about a third of the bytes where grey noise fills it."""
-    buffer = io.BytesIO()
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
     # The octree keeps the colours of the few circles; the median cut would spend its palette on greys.
-    reduced = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    reduced.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+    return picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
 
 
 def _shorten(name: str, longest: int) -> str:

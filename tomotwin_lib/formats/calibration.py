@@ -1,0 +1,65 @@
+"""The file that says how often background reaches a similarity: JSON, written by ``evaluate tomograms``.
+
+``{"model_md5": …, "backgrounds": {reference: {"similarities": […], "voxels": …, "tomograms": …,
+"lowest": …}}}``
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tomotwin_lib.calibration import Background, Calibration
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.files import write_json
+from tomotwin_lib.formats.opening import open_to_read
+
+
+def write_calibration(path: str | Path, calibration: Calibration) -> None:
+    """Write a calibration, whole or not at all."""
+    backgrounds = {
+        reference: {
+            "similarities": [float(value) for value in own.similarities],
+            "voxels": own.voxels,
+            "tomograms": own.tomograms,
+            "lowest": own.lowest,
+        }
+        for reference, own in calibration.backgrounds.items()
+    }
+    write_json(Path(path), {"model_md5": calibration.model_md5, "backgrounds": backgrounds})
+
+
+def read_calibration(path: str | Path) -> Calibration:
+    """Read a calibration.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or is no calibration.
+    """
+    path = Path(path)
+    with open_to_read(path) as stream:
+        raw = stream.read()
+    try:
+        content = json.loads(raw.decode("utf-8"))
+        backgrounds = {
+            str(reference): _background(entry) for reference, entry in content["backgrounds"].items()
+        }
+        return Calibration(backgrounds, str(content.get("model_md5", "")))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            path,
+            f"it is no calibration ({error})",
+            "Give the calibration.json of `tomotwin evaluate tomograms`",
+        ) from error
+
+
+def _background(entry: dict[str, object]) -> Background:
+    similarities = np.sort(np.asarray(entry["similarities"], dtype=np.float64))
+    voxels, lowest = (float(entry[name]) for name in ("voxels", "lowest"))  # type: ignore[arg-type]
+    whole = similarities.ndim == 1 and np.isfinite(similarities).all() and np.isfinite(lowest)
+    if not (whole and voxels > 0 and np.isfinite(voxels)):
+        raise ValueError("a background is not whole")
+    return Background(similarities, voxels, int(entry["tomograms"]), lowest)  # type: ignore[call-overload]
