@@ -11,6 +11,7 @@ import torch
 
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.training.labelled_tomograms import GREY_LEVELS, LabelledTomogram
+from tomotwin_lib.training.recipe import Shares
 
 NO_PARTICLE = -1
 """The class of a window that shows no particle in its middle."""
@@ -19,28 +20,7 @@ HARD_KEPT = 1000
 """False peaks in the list: some hundred steps later the network has learnt them."""
 
 _TRIES = 20
-
-
-@dataclass(frozen=True)
-class Shares:
-    """Windows of one batch.
-
-    Attributes
-    ----------
-    particles : in the middle of the window, ``per_class`` of each class drawn.
-    off_centre : a particle that lies off the middle by ``distance`` (range, in voxels).
-    distractors : on a voxel of a membrane, a gold bead, …
-    background : anywhere that is off all particles.
-    hard : where the network of some minutes ago saw a particle, and there is none; anywhere until then.
-    """
-
-    particles: int = 32
-    per_class: int = 2
-    off_centre: int = 8
-    distractors: int = 4
-    background: int = 4
-    hard: int = 8
-    distance: tuple[float, float] = (3.0, 12.0)
+_BACKGROUND_TRIES = 10_000
 
 
 @dataclass
@@ -49,16 +29,21 @@ class WindowDraws:
 
     Parameters
     ----------
-    tomograms : where from; every particle is used whose window lies inside its tomogram.
+    tomograms : where from; every particle is used whose window lies inside its tomogram. Their voxels lie on
+        one device, and the windows with them.
     window : edge of the windows, in voxels, odd.
     shares : what a batch consists of.
-    jitter : most voxels, along each axis, by which a particle's window may be off its nearest voxel: a
-        tomogram is embedded at every second voxel.
+    jitter : most voxels, along each axis, by which a particle's window may be off its nearest voxel.
+
+    Attributes
+    ----------
+    classes : the names that labels are places in: those with ``per_class`` particles or more.
+    hard : false peaks, the oldest first: number of the tomogram, and z y x.
 
     Raises
     ------
     InputError
-        If fewer than two classes have two particles.
+        If a tomogram is smaller than the window, or fewer than two classes have ``per_class`` particles.
     """
 
     tomograms: Sequence[LabelledTomogram]
@@ -69,6 +54,14 @@ class WindowDraws:
     hard: list[tuple[int, npt.NDArray[np.int64]]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
+        for tomogram in self.tomograms:
+            if min(tomogram.voxels.shape) < self.window:
+                z, y, x = tomogram.voxels.shape
+                raise InputError(
+                    tomogram.name,
+                    f"it is {z}×{y}×{x} voxels (z×y×x), less than a window of {self.window}",
+                    "Give larger tomograms",
+                )
         found: dict[str, list[tuple[int, int]]] = {}
         for number, tomogram in enumerate(self.tomograms):
             inside = self._inside(tomogram, np.rint(tomogram.centres), self.jitter)
@@ -78,9 +71,9 @@ class WindowDraws:
         if len(members) < 2:
             raise InputError(
                 "training tomograms",
-                f"{len(members)} classes have {self.shares.per_class} particles or more that lie half a window "
-                "off the faces",
-                "Give more tomograms or particles",
+                f"{len(members)} of their {len(set().union(*(t.labels for t in self.tomograms)))} classes have "
+                f"{self.shares.per_class} particles or more that lie half a window off the faces",
+                "At least two must: give more tomograms or particles",
             )
         self.classes = list(members)
         self._members = list(members.values())
@@ -94,7 +87,18 @@ class WindowDraws:
         self.hard = (self.hard + inside)[-HARD_KEPT:]
 
     def draw(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """A batch: windows (b, 1, d, h, w), float32, in deviations of their tomograms, and labels (b,)."""
+        """A batch.
+
+        Returns
+        -------
+        Windows (b, 1, d, h, w), float32, in deviations of their tomograms, particles first; and labels (b,), on
+        the CPU: places in ``classes``, ``NO_PARTICLE`` for the others.
+        """
+        places, labels = self.places(rng)
+        return self.cut(places), torch.tensor(labels)
+
+    def places(self, rng: np.random.Generator) -> tuple[list[tuple[int, npt.NDArray[np.int64]]], list[int]]:
+        """Where the windows of a batch lie (number of the tomogram, z y x of the middle), and their labels."""
         shares = self.shares
         places: list[tuple[int, npt.NDArray[np.int64]]] = []
         labels: list[int] = []
@@ -114,7 +118,7 @@ class WindowDraws:
         ):
             places += [draw(rng) for _ in range(count)]
         labels += [NO_PARTICLE] * (len(places) - len(labels))
-        return self._cut(places), torch.tensor(labels)
+        return places, labels
 
     def _off_centre(self, rng: np.random.Generator) -> tuple[int, npt.NDArray[np.int64]]:
         for _ in range(_TRIES):
@@ -140,13 +144,18 @@ class WindowDraws:
         return self._background(rng)
 
     def _background(self, rng: np.random.Generator) -> tuple[int, npt.NDArray[np.int64]]:
-        while True:
+        half = self.window // 2
+        for _ in range(_BACKGROUND_TRIES):
             number = int(rng.integers(len(self.tomograms)))
             tomogram = self.tomograms[number]
-            half = self.window // 2
             place = np.array([rng.integers(half, edge - half) for edge in tomogram.voxels.shape])
             if self._off_particles(tomogram, place, self.shares.distance[0]):
                 return number, place
+        raise InputError(
+            "training tomograms",
+            f"hardly a window lies {self.shares.distance[0]:g} voxels or more off all particles",
+            "Give larger tomograms",
+        )
 
     def _hard(self, rng: np.random.Generator) -> tuple[int, npt.NDArray[np.int64]]:
         return self.hard[rng.integers(len(self.hard))] if self.hard else self._background(rng)
@@ -165,13 +174,12 @@ class WindowDraws:
     ) -> bool:
         return bool((np.linalg.norm(tomogram.centres - place, axis=1) >= distance).all())
 
-    def _cut(self, places: Sequence[tuple[int, npt.NDArray[np.int64]]]) -> torch.Tensor:
+    def cut(self, places: Sequence[tuple[int, npt.NDArray[np.int64]]]) -> torch.Tensor:
+        """The windows about places, (b, 1, d, h, w), float32, in deviations of their tomograms."""
         half = self.window // 2
-        windows = torch.empty((len(places), *(self.window,) * 3), dtype=torch.int8)
-        for window, (number, (z, y, x)) in zip(windows, places, strict=True):
-            window.copy_(
-                self.tomograms[number].voxels[
-                    z - half : z + half + 1, y - half : y + half + 1, x - half : x + half + 1
-                ]
-            )
+        device = self.tomograms[0].voxels.device
+        windows = torch.empty((len(places), *(self.window,) * 3), dtype=torch.int8, device=device)
+        for window, (number, middle) in zip(windows, places, strict=True):
+            box = tuple(slice(one - half, one + half + 1) for one in middle.tolist())
+            window.copy_(self.tomograms[number].voxels[box])
         return windows[:, None].float() / GREY_LEVELS
