@@ -9,7 +9,19 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import tomotwin_lib
-from tomotwin_lib.cli import embed, evaluate, fetch, info, locate, pick, search, simulate, tools, train
+from tomotwin_lib.cli import (
+    embed,
+    evaluate,
+    fetch,
+    info,
+    locate,
+    pick,
+    search,
+    simulate,
+    tools,
+    train,
+    train_on_tomograms,
+)
 from tomotwin_lib.cli import map as map_command
 from tomotwin_lib.cli.output import EXIT_INPUT, guarded
 from tomotwin_lib.cli.parsing import CommandParser
@@ -18,6 +30,7 @@ COMMANDS: dict[str, ModuleType] = {
     "simulate": simulate,
     "fetch": fetch,
     "train": train,
+    "train_on_tomograms": train_on_tomograms,
     "search": search,
     "embed": embed,
     "map": map_command,

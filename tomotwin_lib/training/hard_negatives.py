@@ -54,7 +54,9 @@ def hard_negatives(
     device = directions.device
     volume = tomogram.voxels[part][None, None].float().div(GREY_LEVELS).to(device)
     embeddings = network.forward_dense(volume)[0].float()
-    similarity = torch.einsum("czyx,kc->kzyx", embeddings, functional.normalize(directions, dim=1)).amax(dim=0)
+    similarity = torch.einsum("czyx,kc->kzyx", embeddings, functional.normalize(directions, dim=1)).amax(
+        dim=0
+    )
     strength = similarity.cpu().numpy()
     peaks = np.argwhere(strength == maximum_filter(strength, size=_PEAK_SITES))
     places = corner + half + stride * peaks

@@ -40,18 +40,24 @@ def read_labelled_tomograms(
     """
     folder = Path(folder)
     if not (folder / "tomograms").is_dir():
-        raise InputError(folder, "there is no folder tomograms in it", "Give a folder as `tomotwin simulate` writes")
+        raise InputError(
+            folder, "there is no folder tomograms in it", "Give a folder as `tomotwin simulate` writes"
+        )
     paths = find_volumes([folder / "tomograms"])
     truths = [folder / "ground_truth" / f"{path.stem}.txt" for path in paths]
     for path, truth in zip(paths, truths, strict=True):
         if not truth.is_file():
-            raise InputError(truth, f"the ground truth of {path.name} is not there", "Write class X Y Z lines")
+            raise InputError(
+                truth, f"the ground truth of {path.name} is not there", "Write class X Y Z lines"
+            )
     no_particles = {name.lower() for name in negatives}
     frames = [read_particle_positions(truth) for truth in truths]
     classes = {str(name) for frame in frames for name in frame["class"]} - no_particles
     found = []
     pairs = zip(paths, truths, frames, strict=True)
-    for path, truth, frame in tqdm(pairs, total=len(paths), desc="reading", unit="tomogram", disable=not progress):
+    for path, truth, frame in tqdm(
+        pairs, total=len(paths), desc="reading", unit="tomogram", disable=not progress
+    ):
         volume = read_volume(path)
         require_usable(volume)
         shape = volume.data.shape
@@ -67,7 +73,9 @@ def read_labelled_tomograms(
             )
         labels = [str(name) for name in frame["class"]]
         apart = np.array([label in no_particles for label in labels])
-        points = np.concatenate([np.rint(centres[apart]).astype(np.int32), _masked(folder, path, shape, classes)])
+        points = np.concatenate(
+            [np.rint(centres[apart]).astype(np.int32), _masked(folder, path, shape, classes)]
+        )
         found.append(
             LabelledTomogram(
                 name=path.stem,
@@ -89,7 +97,9 @@ def _masked(
         return np.empty((0, 3), np.int32)
     mask = read_volume(path).data
     if mask.shape != shape:
-        raise InputError(path, f"its shape is {mask.shape}, not {shape} (z, y, x)", f"Give the mask of {tomogram}")
+        raise InputError(
+            path, f"its shape is {mask.shape}, not {shape} (z, y, x)", f"Give the mask of {tomogram}"
+        )
     others = [value for value, name in _names(folder / "masks.json").items() if name.lower() not in classes]
     # Of its own for each tomogram, and the same again.
     return some_points(np.isin(mask, others), np.random.default_rng(list(tomogram.stem.encode())))

@@ -28,7 +28,12 @@ class ProxyLoss(nn.Module):
     """
 
     def __init__(
-        self, class_count: int, embedding_size: int, scale: float = 14.0, margin: float = 0.1, level: float = 0.4
+        self,
+        class_count: int,
+        embedding_size: int,
+        scale: float = 14.0,
+        margin: float = 0.1,
+        level: float = 0.4,
     ) -> None:
         super().__init__()
         self.directions = nn.Parameter(torch.randn(class_count, embedding_size) / math.sqrt(embedding_size))

@@ -158,9 +158,7 @@ def _number(name: str, value: object, source: str, at: str) -> float:
     good = isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
     if not good or (name in _WHOLE and value % 1):  # type: ignore[operator]
         kind = "a whole number" if name in _WHOLE else "a number"
-        raise InputError(
-            source, f"{at}.{name} is {value!r}", f"Give {kind} from {least:g} to {most:g}"
-        )
+        raise InputError(source, f"{at}.{name} is {value!r}", f"Give {kind} from {least:g} to {most:g}")
     return int(value) if name in _WHOLE else float(value)  # type: ignore[call-overload,arg-type]
 
 

@@ -1,4 +1,4 @@
-"""The recipe: a network trained on tomograms whose particles are all known."""
+"""A network trained on tomograms whose particles are all known: checks, budget, and what is written."""
 
 from __future__ import annotations
 
@@ -9,159 +9,282 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from tomotwin_lib.embedding.preparation import standardise_window
+from tomotwin_lib.devices import resolve_device
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.figures import save_figure, steps_curve
+from tomotwin_lib.files import atomic_path, ensure_writable_folder
 from tomotwin_lib.networks.base import DenseNetwork
-from tomotwin_lib.networks.checkpoint import save_checkpoint
+from tomotwin_lib.networks.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from tomotwin_lib.networks.configuration import check_configuration
 from tomotwin_lib.networks.registry import build_network
-from tomotwin_lib.training.augmentation import augment
-from tomotwin_lib.training.hard_negatives import hard_negatives
 from tomotwin_lib.training.labelled_tomograms import LabelledTomogram
-from tomotwin_lib.training.losses import MetricLoss
-from tomotwin_lib.training.proxy_loss import ProxyLoss
-from tomotwin_lib.training.settings import TrainSettings
-from tomotwin_lib.training.window_draws import NO_PARTICLE, Shares, WindowDraws
+from tomotwin_lib.training.recipe import Recipe
+from tomotwin_lib.training.tomogram_run import TomogramRun
 
-WARM_UP = 0.03
+ROW_STEPS = 50
+"""Steps that a row of ``steps.csv`` tells of."""
+
+LATEST_SECONDS = 120.0
+"""Seconds between two writings of ``latest.pth``."""
+
+Check = Callable[[DenseNetwork, float], Mapping[str, float]]
+"""Scores of the averaged network, in evaluation mode, after so many seconds; they go into ``steps.csv``."""
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a network is trained on tomograms.
+class TrainedOnTomograms:
+    """What a training left.
 
     Attributes
     ----------
-    shares : what a batch consists of.
-    learning_rate, weight_decay : of AdamW; the rate warms up and then falls to zero along a cosine.
-    scale, margin, level : of :class:`~.proxy_loss.ProxyLoss`.
-    pairs, temperature : weight and temperature of the supervised contrastive loss (Khosla et al., 2020) beside it.
-    averaging : decay, a step, of the exponential average of the weights, which is what is kept.
-    looks : seconds between two looks for hard negatives; 0 for none.
-    noise, gain, offset : as ``aug_noise``, ``aug_gain`` and ``aug_offset`` of the training on subvolumes.
-    own_statistics : share of windows that are standardised by themselves, as references are, and not by the
-        statistics of their tomogram.
+    network : ``final.pth``, the averaged weights.
+    table, curve : ``steps.csv`` and ``training_curve.png``.
+    steps : its rows: ``step``, ``seconds``, mean losses ``proxies`` and ``pairs``, ``rate``, and scores.
     """
 
-    shares: Shares = Shares()
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.01
-    scale: float = 14.0
-    margin: float = 0.1
-    level: float = 0.4
-    pairs: float = 0.5
-    temperature: float = 0.2
-    averaging: float = 0.995
-    looks: float = 20.0
-    noise: float = 0.3
-    gain: float = 0.15
-    offset: float = 0.1
-    own_statistics: float = 0.5
+    network: Path
+    table: Path
+    curve: Path
+    steps: pd.DataFrame
 
 
 def train_on_tomograms(
     configuration: Mapping[str, Any],
     tomograms: Sequence[LabelledTomogram],
-    recipe: Recipe,
     output: str | Path,
     *,
-    minutes: float,
+    minutes: float | None = None,
+    steps: int | None = None,
     seed: int = 0,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
+    start: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
-    on_minute: Callable[[DenseNetwork, float], dict[str, float]] | None = None,
+    on_check: Check | None = None,
     minutes_between: float = 5.0,
-) -> pd.DataFrame:
-    """Train for so many minutes; writes ``final.pth`` and ``steps.csv`` into ``output``."""
-    output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
-    device = torch.device(device)
+) -> TrainedOnTomograms:
+    """Train a network that can be evaluated densely.
+
+    The same seed and number of steps give the same weights on a CPU, a run that was cut off and resumed
+    included; a run by time does not.
+
+    Parameters
+    ----------
+    configuration : as :func:`~tomotwin_lib.networks.configuration.read_configuration` returns it; its
+        ``train_config`` names values of :class:`~.recipe.Recipe`.
+    tomograms : to train on.
+    output : folder for ``final.pth``, ``latest.pth``, ``steps.csv`` and ``training_curve.png``.
+    minutes, steps : when to stop, whichever comes first; one must be given. The learning rate ends with it.
+    seed : of weights, windows and augmentation.
+    device : auto, cpu, cuda or cuda:<number>.
+    start : a trained network whose weights to begin with; of the same ``network_config``.
+    resume : go on with the run in ``output`` that was cut off.
+    overwrite : replace an earlier training in ``output``.
+    progress : show a bar.
+    on_check : scores the network every ``minutes_between``, and at the end.
+
+    Raises
+    ------
+    InputError
+        If anything given cannot be used; before anything is computed.
+    """
+    folder = ensure_writable_folder(output)
+    require_budget(minutes, steps, seed)
+    check_configuration(configuration, "configuration", Recipe.from_configuration)
+    recipe = Recipe.from_configuration(configuration, "configuration")
+    configuration = {**configuration, "train_config": recipe.as_configuration()}
+    place = resolve_device(device)
+    latest = folder / "latest.pth"
+    resumed = _resumable(latest, configuration, tomograms, seed) if resume else None
+    if resume and start is not None:
+        raise InputError("--start", "a run that is resumed has weights", "Leave out one of the two")
+    require_place(folder, resume, overwrite)
     torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    generator = torch.Generator().manual_seed(seed)
     network = build_network(configuration)
-    assert isinstance(network, DenseNetwork)
-    draws = WindowDraws(tomograms, network.window_size, recipe.shares)
-    network = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    size = int(configuration.get("network_config", {}).get("output_channels", 32))
-    proxies = ProxyLoss(len(draws.classes), size, recipe.scale, recipe.margin, recipe.level).to(device)
-    pairs = MetricLoss(
-        TrainSettings(loss_kwargs={"temperature": recipe.temperature}), "COSINE", len(draws.classes), size
-    ).to(device)
-    settings = TrainSettings(
-        aug_rotation="half_turns", aug_train_shift_distance=0, aug_noise=recipe.noise, aug_gain=recipe.gain,
-        aug_offset=recipe.offset, aug_dropout=(0.0, 0.0),
-    )  # fmt: skip
-    optimizer = torch.optim.AdamW(
-        [{"params": network.parameters(), "weight_decay": recipe.weight_decay},
-         {"params": proxies.parameters(), "weight_decay": 0.0}], lr=recipe.learning_rate,
-    )  # fmt: skip
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True)
-    scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
-    begun = time.monotonic()
-    looked = checked = begun
-    rows: list[dict[str, float]] = []
-    step, sums = 0, np.zeros(2)
-    bar = tqdm(total=round(minutes * 60), desc="training", unit="s", disable=not progress)
-    while (elapsed := time.monotonic() - begun) < minutes * 60:
-        share = elapsed / (minutes * 60)
-        rate = recipe.learning_rate * min(share / WARM_UP, 0.5 * (1 + math.cos(math.pi * share)))
-        for group in optimizer.param_groups:
-            group["lr"] = max(rate, 1e-6)
-        windows, labels = draws.draw(rng)
-        windows, labels = _own_statistics(windows, recipe.own_statistics, generator).to(device), labels.to(device)
-        windows = augment(windows, settings, generator)
-        network.train()
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
-            embeddings = network(windows.to(memory_format=torch.channels_last_3d))
-        embeddings = embeddings.float()
-        known = labels != NO_PARTICLE
-        loss = proxies(embeddings, labels)
-        pair = pairs(embeddings[known], labels[known], embeddings[~known]) if recipe.pairs else loss * 0
-        scaler.scale(loss + recipe.pairs * pair).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        average.update_parameters(network)
-        step += 1
-        sums += [float(loss.detach()), float(pair.detach())]
-        now = time.monotonic()
-        if recipe.looks and now - looked > recipe.looks and share > 0.1:
-            network.eval()
-            number = int(rng.integers(len(tomograms)))
-            found = hard_negatives(
-                network, proxies.directions.detach(), tomograms[number], rng,
-                off=recipe.shares.distance[0], most=24,
-            )  # fmt: skip
-            draws.keep_hard(number, found)
-            looked = time.monotonic()
-        if step % 50 == 0:
-            row = {"step": step, "seconds": now - begun, "proxies": sums[0] / 50, "pairs": sums[1] / 50, "rate": rate}
-            sums[:] = 0
-            if on_minute is not None and now - checked > minutes_between * 60:
-                row |= on_minute(average.module.eval(), now - begun)
-                checked = time.monotonic()
-            rows.append(row)
-            pd.DataFrame(rows).to_csv(output / "steps.csv", index=False)
-            bar.set_postfix(step=step, loss=f"{row['proxies']:.3f}")
-        bar.update(round(time.monotonic() - begun) - bar.n)
-    final = average.module.eval()
-    extra = on_minute(final, time.monotonic() - begun) if on_minute is not None else {}
-    if extra and rows:
-        rows[-1] |= extra
-        pd.DataFrame(rows).to_csv(output / "steps.csv", index=False)
-    save_checkpoint(
-        output / "final.pth", final, {**configuration, "window_size": (network.window_size,) * 3},
-        epoch=step, loss=rows[-1]["proxies"] if rows else 0.0, best_loss=0.0, best_f1=0.0,
-    )  # fmt: skip
-    return pd.DataFrame(rows)
+    if not isinstance(network, DenseNetwork):
+        raise InputError(
+            "configuration",
+            f"{type(network).__name__} cannot be evaluated densely, so it sees no false peaks",
+            "Train it on subvolumes, or take FullyConvolutional",
+        )
+    if start is not None:
+        load_weights(network, load_checkpoint(start)["model_state_dict"], start)
+    configuration["window_size"] = (network.window_size,) * 3
+    run = TomogramRun(
+        network, tomograms, recipe, device=place, seed=seed, distance=configuration.get("distance", "COSINE")
+    )
+    log = _Log(folder, run, configuration, _conditions(tomograms, seed))
+    if resumed is None:
+        latest.unlink(missing_ok=True)  # of another run: --resume must not go on with it
+    else:
+        run.restore(resumed["model_state_dict"], resumed["training_state"], str(latest))
+        log.restore(resumed["training_state"])
+    _go(run, log, minutes, steps, progress, on_check, minutes_between * 60)
+    frame = log.finish()
+    return TrainedOnTomograms(
+        folder / "final.pth", folder / "steps.csv", folder / "training_curve.png", frame
+    )
 
 
-def _own_statistics(windows: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-    chosen = torch.rand(len(windows), generator=generator) < share
-    windows[chosen] = standardise_window(windows[chosen, 0])[:, None]
-    return windows
+def _go(
+    run: TomogramRun,
+    log: _Log,
+    minutes: float | None,
+    steps: int | None,
+    progress: bool,
+    on_check: Check | None,
+    seconds_between: float,
+) -> None:
+    limit = math.inf if minutes is None else minutes * 60
+    most = math.inf if steps is None else steps
+    begun = time.monotonic() - log.seconds
+    checked, saved = log.seconds, log.seconds
+    with tqdm(total=100, desc="training", unit="%", disable=not progress) as bar:
+        while (share := max(log.seconds / limit, run.steps / most)) < 1:
+            rate = run.step(share)
+            log.seconds = time.monotonic() - begun
+            scores: Mapping[str, float] = {}
+            if on_check is not None and log.seconds - checked > seconds_between:
+                scores = on_check(log.network(), log.seconds)
+                checked = log.seconds
+            if scores or run.steps % ROW_STEPS == 0:
+                log.row(rate, scores)
+                bar.set_postfix(step=run.steps, loss=f"{log.loss:.3f}")
+            if log.seconds - saved > LATEST_SECONDS:
+                log.save("latest.pth", whole=True)
+                saved = log.seconds
+            bar.update(min(math.floor(100 * share), 100) - bar.n)
+        bar.update(100 - bar.n)
+    if on_check is not None or log.unwritten:
+        log.row(0.0, on_check(log.network(), log.seconds) if on_check is not None else {})
+
+
+class _Log:
+    """What a run writes into its folder."""
+
+    def __init__(
+        self, folder: Path, run: TomogramRun, configuration: Mapping[str, Any], conditions: Mapping[str, Any]
+    ) -> None:
+        self.folder, self.run, self.configuration, self.conditions = folder, run, configuration, conditions
+        self.rows: list[dict[str, float]] = []
+        self.seconds, self.loss = 0.0, math.nan
+        self.told = 0
+
+    @property
+    def unwritten(self) -> int:
+        """Steps that no row tells of yet."""
+        return self.run.steps - self.told
+
+    def network(self) -> DenseNetwork:
+        """The averaged network, in evaluation mode."""
+        return self.run.average.module.eval()  # type: ignore[return-value]
+
+    def row(self, rate: float, scores: Mapping[str, float]) -> None:
+        """A line of the table; after a run's last step it may tell of scores alone."""
+        means = (self.run.sums / max(self.unwritten, 1)).tolist() if self.unwritten else [math.nan] * 2
+        row = {"step": self.run.steps, "seconds": self.seconds, "proxies": means[0], "pairs": means[1]}
+        if self.unwritten:
+            recipe = self.run.recipe
+            self.loss = recipe.proxies * means[0] + recipe.pairs * means[1]
+        self.rows.append({**row, "rate": rate, **scores})
+        self.run.sums.zero_()
+        self.told = self.run.steps
+        with atomic_path(self.folder / "steps.csv") as temporary:
+            pd.DataFrame(self.rows).to_csv(temporary, index=False)
+
+    def save(self, name: str, *, whole: bool = False) -> None:
+        """A checkpoint of the averaged network; ``whole`` with all that is needed to go on."""
+        told = {"rows": self.rows, "told": self.told, "sums": self.run.sums, "seconds": self.seconds}
+        state = {"training_state": {**self.run.state(), **told, "conditions": dict(self.conditions)}}
+        save_checkpoint(
+            self.folder / name,
+            self.network(),
+            self.configuration,
+            epoch=self.run.steps,
+            loss=self.loss,
+            best_loss=self.loss,
+            best_f1=0.0,
+            training_state=state if whole else None,
+        )
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on with the table of a run that was cut off."""
+        self.rows, self.told, self.seconds = list(state["rows"]), int(state["told"]), float(state["seconds"])
+        self.run.sums.copy_(state["sums"])
+
+    def finish(self) -> pd.DataFrame:
+        """The network, its curve; ``latest.pth`` goes, since nothing is left to resume."""
+        frame = pd.DataFrame(
+            self.rows, columns=None if self.rows else ["step", "seconds", "proxies", "pairs"]
+        )
+        self.save("final.pth")
+        save_figure(self.folder / "training_curve.png", steps_curve(frame))
+        (self.folder / "latest.pth").unlink(missing_ok=True)
+        return frame
+
+
+def require_place(folder: Path, resume: bool, overwrite: bool) -> None:
+    """A network is worth an hour: it is not replaced by a command typed twice.
+
+    Raises
+    ------
+    InputError
+        If a training left a network in the folder, and it shall neither be gone on with nor replaced.
+    """
+    if resume or overwrite:
+        return
+    if (folder / "final.pth").exists() or (folder / "latest.pth").exists():
+        raise InputError(
+            folder,
+            "it holds a network that was trained before",
+            "Choose another folder, go on with --resume, or replace it with --overwrite",
+        )
+
+
+def require_budget(minutes: float | None, steps: int | None, seed: int) -> None:
+    """Refuse what says nothing, or nothing possible, about when to stop, and an impossible seed.
+
+    Raises
+    ------
+    InputError
+        Then.
+    """
+    if minutes is None and steps is None:
+        raise InputError("--minutes", "nothing says when to stop", "Give minutes or steps")
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise InputError("--minutes", f"{minutes} is no time", "Give more than 0 minutes")
+    if steps is not None and steps < 1:
+        raise InputError("--steps", f"{steps} is no number of steps", "Give 1 or more")
+    if seed < 0:
+        raise InputError("--seed", f"{seed} is no seed", "Give 0 or more")
+
+
+def _conditions(tomograms: Sequence[LabelledTomogram], seed: int) -> dict[str, Any]:
+    return {"seed": seed, "tomograms": [tomogram.name for tomogram in tomograms]}
+
+
+def _resumable(
+    latest: Path, configuration: Mapping[str, Any], tomograms: Sequence[LabelledTomogram], seed: int
+) -> dict[str, Any]:
+    checkpoint = load_checkpoint(latest)
+    state = checkpoint.get("training_state", {})
+    if "conditions" not in state or "generator" not in state:
+        raise InputError(latest, "it is no training on tomograms that was cut off", "Begin anew")
+    own = {key: value for key, value in checkpoint["tomotwin_config"].items() if key != "window_size"}
+    if own != {key: value for key, value in configuration.items() if key != "window_size"}:
+        raise InputError(
+            latest, "it was trained with another configuration", "Resume with the one of that run"
+        )
+    if state["conditions"] != _conditions(tomograms, seed):
+        raise InputError(
+            latest,
+            f"it was trained on {len(state['conditions']['tomograms'])} tomograms with seed "
+            f"{state['conditions']['seed']}, and not on these with seed {seed}",
+            "Resume with the tomograms and the seed of that run",
+        )
+    return checkpoint

@@ -67,7 +67,9 @@ class WindowDraws:
             inside = self._inside(tomogram, np.rint(tomogram.centres), self.jitter)
             for index in np.flatnonzero(inside):
                 found.setdefault(tomogram.labels[index], []).append((number, int(index)))
-        members = {label: found[label] for label in sorted(found) if len(found[label]) >= self.shares.per_class}
+        members = {
+            label: found[label] for label in sorted(found) if len(found[label]) >= self.shares.per_class
+        }
         if len(members) < 2:
             raise InputError(
                 "training tomograms",
@@ -128,7 +130,9 @@ class WindowDraws:
             direction = rng.standard_normal(3)
             shift = direction / np.linalg.norm(direction) * rng.uniform(*self.shares.distance)
             place = np.rint(tomogram.centres[index] + shift).astype(np.int64)
-            if self._inside(tomogram, place) and self._off_particles(tomogram, place, self.shares.distance[0]):
+            if self._inside(tomogram, place) and self._off_particles(
+                tomogram, place, self.shares.distance[0]
+            ):
                 return number, place
         return self._background(rng)
 
@@ -139,7 +143,9 @@ class WindowDraws:
             if not len(tomogram.distractors):
                 continue
             place = tomogram.distractors[rng.integers(len(tomogram.distractors))].astype(np.int64)
-            if self._inside(tomogram, place) and self._off_particles(tomogram, place, self.shares.distance[0]):
+            if self._inside(tomogram, place) and self._off_particles(
+                tomogram, place, self.shares.distance[0]
+            ):
                 return number, place
         return self._background(rng)
 
@@ -169,9 +175,7 @@ class WindowDraws:
         return ((places >= least) & (places <= most)).all(axis=-1)
 
     @staticmethod
-    def _off_particles(
-        tomogram: LabelledTomogram, place: npt.NDArray[np.generic], distance: float
-    ) -> bool:
+    def _off_particles(tomogram: LabelledTomogram, place: npt.NDArray[np.generic], distance: float) -> bool:
         return bool((np.linalg.norm(tomogram.centres - place, axis=1) >= distance).all())
 
     def cut(self, places: Sequence[tuple[int, npt.NDArray[np.int64]]]) -> torch.Tensor:
