@@ -18,21 +18,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "-t", "--tomograms", metavar="FOLDER",
-        help="a folder as `tomotwin simulate` writes it: tomograms/*.mrc, protein dark, ground_truth/*.txt with "
-        "lines of class X Y Z, and if there are any masks/*.mrc and masks.json",
+        help="a folder as `tomotwin simulate` writes it: tomograms/*.mrc, protein dark, ground_truth/*.txt "
+        "with lines of class X Y Z, and if there are any masks/*.mrc and masks.json",
     )  # fmt: skip
     source.add_argument(
         "--simulate", metavar="FOLDER",
-        help="tomograms made on the spot, of proteins, made-up molecules and built-in shapes, and kept in this "
-        "folder; those that it holds are not made again",
+        help="tomograms made on the spot, of proteins, made-up molecules and built-in shapes, and kept in "
+        "this folder; those that it holds are not made again",
     )  # fmt: skip
     parser.add_argument(
         "-o", "--outpath", required=True, metavar="FOLDER", help="for the network, its losses and their curve"
     )
     parser.add_argument(
         "-c", "-nc", "--netconfiguration", default="on_tomograms", metavar="JSON",
-        help="which network to train, and how: a file, whose train_config may name values of the recipe, or the "
-        "name of one that ships",
+        help="which network to train, and how: a file, whose train_config may name values of the recipe, or "
+        "the name of one that ships",
     )  # fmt: skip
     parser.add_argument("--minutes", type=float, metavar="MINUTES", help="how long to train (default: 60)")
     parser.add_argument(
@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     simulating = parser.add_argument_group("with --simulate")
     simulating.add_argument(
         "--structures", metavar="FOLDER",
-        help="density maps (MRC) and atomic models (PDB, mmCIF), with a label such as a PDB code in the names "
-        "(default: made-up molecules and built-in shapes alone)",
+        help="density maps (MRC) and atomic models (PDB, mmCIF), with a label such as a PDB code in their "
+        "names (default: made-up molecules and built-in shapes alone)",
     )  # fmt: skip
     simulating.add_argument(
         "--exclude", nargs="+", metavar="LABEL", help="structures to leave out, such as those to test with"
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> None:
     )
     last = result.steps.iloc[-1]
     say(
-        f"{int(last['step']):,} batches in {last['seconds'] / 60:.1f} minutes, last losses {last['pairs']:.3f} "
-        f"(pairs) and {last['proxies']:.3f} (proxies)"
+        f"{int(last['step']):,} batches in {last['seconds'] / 60:.1f} minutes, last losses "
+        f"{last['pairs']:.3f} (pairs) and {last['proxies']:.3f} (proxies)"
     )
     report_paths([result.network, result.table, result.curve])

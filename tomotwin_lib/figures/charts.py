@@ -78,7 +78,7 @@ def steps_curve(steps: pd.DataFrame, title: str = "Training on tomograms") -> Fi
             losses.plot(steps["step"], steps[name], color=colour(5 * place), label=name)
     losses.set(xlabel="step", ylabel="loss")
     losses.set_ylim(bottom=0)
-    told = [name for name in steps if name not in ("step", "seconds", "proxies", "pairs", "rate")]
+    told = [str(name) for name in steps if name not in ("step", "seconds", "proxies", "pairs", "rate")]
     for place, name in enumerate(told):
         known = steps.dropna(subset=[name])
         scores.plot(known["step"], known[name], "o-", markersize=3, color=colour(place), label=name)

@@ -26,9 +26,9 @@ def read_labelled_tomograms(
 
     Parameters
     ----------
-    folder : holds ``tomograms/<name>.mrc``, protein dark, and ``ground_truth/<name>.txt``, lines of class X Y Z;
-        where they are there also ``masks/<name>.mrc``, what each voxel belongs to, and ``masks.json``, names of
-        the masks' values. What a mask names and no ground truth does is a distractor.
+    folder : holds ``tomograms/<name>.mrc``, protein dark, and ``ground_truth/<name>.txt``, lines of class X
+        Y Z; where they are there also ``masks/<name>.mrc``, what each voxel belongs to, and ``masks.json``,
+        names of the masks' values. What a mask names and no ground truth does is a distractor.
     negatives : classes of the ground truth that are no particles, such as fiducial: they are distractors too.
     progress : show a bar.
 

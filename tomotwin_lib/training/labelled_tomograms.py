@@ -12,8 +12,8 @@ import torch
 from tomotwin_lib.embedding.preparation import standardise_volume
 
 GREY_LEVELS = 12.0
-"""Grey levels of one deviation. Clipping starts at 10.6 deviations, so that gold is as dark as the network will
-see it; rounding adds noise of 2.4 % of a deviation, 0.06 % of the variance."""
+"""Grey levels of one deviation. Clipping starts at 10.6 deviations, so that gold is as bright as the network
+will see it; rounding adds noise of 2.4 % of a deviation, 0.06 % of the variance."""
 
 DISTRACTOR_POINTS = 20_000
 """Most voxels of distractors that are kept of a tomogram."""

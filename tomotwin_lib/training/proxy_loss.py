@@ -14,11 +14,11 @@ from tomotwin_lib.training.window_draws import NO_PARTICLE
 class ProxyLoss(nn.Module):
     """Normalised softmax over learnt directions, one a class, with one more outcome: none of them.
 
-    The logit of a class is ``scale`` times the cosine with its direction (Wang et al., NormFace, 2017), that of
-    the own class reduced by ``margin`` (CosFace, 2018); the logit of "none" is ``scale`` times ``level``, a
-    constant. So a particle has to come nearer to its own direction than ``level``, and what is no particle
-    has to stay farther than that from all directions: one level of similarity parts both for every class, which
-    is what picking with a threshold needs.
+    The logit of a class is ``scale`` times the cosine with its direction (Wang et al., NormFace, 2017), that
+    of the own class reduced by ``margin`` (CosFace, 2018); the logit of "none" is ``scale`` times ``level``.
+    So a particle has to come nearer to its own direction than ``level``, and what is no particle
+    has to stay farther than that from all directions: one level of similarity parts both for every class,
+    which is what picking with a threshold needs.
 
     Parameters
     ----------
@@ -40,7 +40,13 @@ class ProxyLoss(nn.Module):
         self.scale, self.margin, self.level = scale, margin, level
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The mean over a batch: embeddings (b, channel) of unit norm, labels (b,), ``NO_PARTICLE`` for none."""
+        """The mean over a batch.
+
+        Parameters
+        ----------
+        embeddings : (b, channel), of unit norm.
+        labels : (b,), ``NO_PARTICLE`` for what is of no class.
+        """
         cosines = embeddings @ functional.normalize(self.directions, dim=1).T
         none = labels == NO_PARTICLE
         own = functional.one_hot(labels.clamp_min(0), len(self.directions)).bool() & ~none[:, None]

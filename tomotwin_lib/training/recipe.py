@@ -73,8 +73,8 @@ class Recipe:
     ----------
     shares : what a batch consists of.
     learning_rate, weight_decay : of AdamW; the rate warms up and then falls to zero along a cosine.
-    proxies : weight of :class:`~.proxy_loss.ProxyLoss`, whose ``scale``, ``margin`` and ``level`` follow. Alone
-        it finds nothing: all embeddings come to lie off all directions.
+    proxies : weight of :class:`~.proxy_loss.ProxyLoss`, whose ``scale``, ``margin`` and ``level`` follow.
+        Alone it finds nothing: all embeddings come to lie off all directions.
     pairs, temperature : weight and temperature of the supervised contrastive loss (Khosla et al., 2020), in
         which the windows without a particle are negatives of every particle.
     averaging : decay, a step, of the exponential average of the weights, which is what is kept.

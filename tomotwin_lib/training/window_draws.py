@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ class WindowDraws:
 
     tomograms: Sequence[LabelledTomogram]
     window: int
-    shares: Shares = Shares()
+    shares: Shares
     jitter: int = 1
     classes: list[str] = field(init=False)
     hard: list[tuple[int, npt.NDArray[np.int64]]] = field(init=False, default_factory=list)
@@ -66,14 +67,15 @@ class WindowDraws:
         for number, tomogram in enumerate(self.tomograms):
             inside = self._inside(tomogram, np.rint(tomogram.centres), self.jitter)
             for index in np.flatnonzero(inside):
-                found.setdefault(tomogram.labels[index], []).append((number, int(index)))
+                found.setdefault(tomogram.labels[int(index)], []).append((number, int(index)))
         members = {
             label: found[label] for label in sorted(found) if len(found[label]) >= self.shares.per_class
         }
         if len(members) < 2:
+            all_classes = {label for tomogram in self.tomograms for label in tomogram.labels}
             raise InputError(
                 "training tomograms",
-                f"{len(members)} of their {len(set().union(*(t.labels for t in self.tomograms)))} classes have "
+                f"{len(members)} of their {len(all_classes)} classes have "
                 f"{self.shares.per_class} particles or more that lie half a window off the faces",
                 "At least two must: give more tomograms or particles",
             )
@@ -93,14 +95,14 @@ class WindowDraws:
 
         Returns
         -------
-        Windows (b, 1, d, h, w), float32, in deviations of their tomograms, particles first; and labels (b,), on
-        the CPU: places in ``classes``, ``NO_PARTICLE`` for the others.
+        Windows (b, 1, d, h, w), float32, in deviations of their tomograms, particles first; and labels (b,),
+        on the CPU: places in ``classes``, ``NO_PARTICLE`` for the others.
         """
         places, labels = self.places(rng)
         return self.cut(places), torch.tensor(labels)
 
     def places(self, rng: np.random.Generator) -> tuple[list[tuple[int, npt.NDArray[np.int64]]], list[int]]:
-        """Where the windows of a batch lie (number of the tomogram, z y x of the middle), and their labels."""
+        """Where the windows of a batch lie (number of the tomogram, z y x of the middle); their labels."""
         shares = self.shares
         places: list[tuple[int, npt.NDArray[np.int64]]] = []
         labels: list[int] = []
@@ -167,7 +169,7 @@ class WindowDraws:
         return self.hard[rng.integers(len(self.hard))] if self.hard else self._background(rng)
 
     def _inside(
-        self, tomogram: LabelledTomogram, places: npt.NDArray[np.generic], margin: int = 0
+        self, tomogram: LabelledTomogram, places: npt.NDArray[Any], margin: int = 0
     ) -> npt.NDArray[np.bool_]:
         """Whether the window about each place (…, 3) lies inside the tomogram, with a margin."""
         least = self.window // 2 + margin
@@ -175,7 +177,7 @@ class WindowDraws:
         return ((places >= least) & (places <= most)).all(axis=-1)
 
     @staticmethod
-    def _off_particles(tomogram: LabelledTomogram, place: npt.NDArray[np.generic], distance: float) -> bool:
+    def _off_particles(tomogram: LabelledTomogram, place: npt.NDArray[Any], distance: float) -> bool:
         return bool((np.linalg.norm(tomogram.centres - place, axis=1) >= distance).all())
 
     def cut(self, places: Sequence[tuple[int, npt.NDArray[np.int64]]]) -> torch.Tensor:
