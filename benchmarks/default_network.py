@@ -1,6 +1,6 @@
 """``python -m benchmarks.default_network``: train the network that ships, from nothing but density maps.
 
-The shipped one: ``--structures`` the 19 maps that the library was developed with, ``--exclude 1qvr 3j9i 2uv8``.
+The shipped one: ``--exclude 1qvr 3j9i 2uv8`` from the density maps that the library was developed with.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "tomogram statistics only": {"train_config": {"own_statistics": 0.0}},
     "no noise added": {"train_config": {"noise": 0.0}},
 }
-"""What differs from the configuration; shares of a batch are moved to background, so that it stays as large."""
+"""What differs from the configuration; what is left out of a batch is background then: it stays as large."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -130,8 +130,8 @@ def _earlier(path: Path, budget: Mapping[str, Any]) -> dict[str, float] | None:
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog="python -m benchmarks.recipe_ablations",
-        description="Train variants of the recipe at an equal budget, and write a table of their best-case F1 "
-        "on simulated tomograms, of structures and of made-up molecules that are in no training.",
+        description="Train variants of the recipe at an equal budget, and write a table of their best-case "
+        "F1 on simulated tomograms, of structures and of made-up molecules that are in no training.",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument(
