@@ -31,8 +31,8 @@ def arguments(tmp_path: Path) -> list[object]:
     }
     (tmp_path / "c.json").write_text(json.dumps(configuration))
     return [
-        "train_on_tomograms", "-o", tmp_path / "out", "-c", tmp_path / "c.json", "--steps", 2, "--device", "cpu",
-        "--no-progress",
+        "train_on_tomograms", "-o", tmp_path / "out", "-c", tmp_path / "c.json", "--steps", 2, "--device",
+        "cpu", "--no-progress",
     ]  # fmt: skip
 
 
