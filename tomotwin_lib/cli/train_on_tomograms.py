@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "-t", "--tomograms", metavar="FOLDER",
         help="a folder as `tomotwin simulate` writes it: tomograms/*.mrc, protein dark, ground_truth/*.txt "
-        "with lines of class X Y Z, and if there are any masks/*.mrc and masks.json",
+        "with lines of class X Y Z, and if there are any, class masks beside them",
     )  # fmt: skip
     source.add_argument(
         "--simulate", metavar="FOLDER",

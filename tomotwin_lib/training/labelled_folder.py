@@ -16,6 +16,9 @@ from tomotwin_lib.formats.ground_truth import read_particle_positions
 from tomotwin_lib.formats.volumes import find_volumes, read_volume
 from tomotwin_lib.training.labelled_tomograms import LabelledTomogram, grey_voxels, some_points
 
+NAMES = "class_masks.json"
+"""Names of the values of all class masks, beside them."""
+
 _NAMES_REMEDY = 'Write {"1": "1bxn", "2": "membrane", …}, from the values of the masks to names'
 
 
@@ -27,8 +30,9 @@ def read_labelled_tomograms(
     Parameters
     ----------
     folder : holds ``tomograms/<name>.mrc``, protein dark, and ``ground_truth/<name>.txt``, lines of class X
-        Y Z; where they are there also ``masks/<name>.mrc``, what each voxel belongs to, and ``masks.json``,
-        names of the masks' values. What a mask names and no ground truth does is a distractor.
+        Y Z; where they are there also ``ground_truth/<name>_mask.mrc``, what each voxel belongs to, and
+        ``ground_truth/class_masks.json``, names of the masks' values. What a mask names and no ground truth
+        does is a distractor.
     negatives : classes of the ground truth that are no particles, such as fiducial: they are distractors too.
     progress : show a bar.
 
@@ -92,7 +96,7 @@ def _masked(
     folder: Path, tomogram: Path, shape: tuple[int, ...], classes: Collection[str]
 ) -> npt.NDArray[np.int32]:
     """Voxels of what the mask of a tomogram names and no ground truth does."""
-    path = folder / "masks" / tomogram.name
+    path = folder / "ground_truth" / f"{tomogram.stem}_mask.mrc"
     if not path.is_file():
         return np.empty((0, 3), np.int32)
     mask = read_volume(path).data
@@ -100,7 +104,11 @@ def _masked(
         raise InputError(
             path, f"its shape is {mask.shape}, not {shape} (z, y, x)", f"Give the mask of {tomogram}"
         )
-    others = [value for value, name in _names(folder / "masks.json").items() if name.lower() not in classes]
+    others = [
+        value
+        for value, name in _names(folder / "ground_truth" / NAMES).items()
+        if name.lower() not in classes
+    ]
     # Of its own for each tomogram, and the same again.
     return some_points(np.isin(mask, others), np.random.default_rng(list(tomogram.stem.encode())))
 

@@ -28,8 +28,10 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "ground_truth" / "b.txt").write_text("2xyz 11 9 7\n")
     mask = np.zeros(SHAPE, np.int16)
     mask[2, 3, 4], mask[0, 1, 2], mask[5, 6, 7] = 1, 2, 3
-    write_volume(tmp_path / "masks" / "a.mrc", mask, 10.0)
-    (tmp_path / "masks.json").write_text(json.dumps({"0": "ice", "1": "1abc", "2": "membrane", "3": "gold"}))
+    write_volume(tmp_path / "ground_truth" / "a_mask.mrc", mask, 10.0)
+    (tmp_path / "ground_truth" / "class_masks.json").write_text(
+        json.dumps({"0": "background", "1": "1abc", "2": "membrane", "3": "gold"})
+    )
     return tmp_path
 
 
@@ -59,14 +61,14 @@ def test_what_is_wrong_is_named(folder: Path) -> None:
         read_labelled_tomograms(folder, progress=False)
     (folder / "tomograms" / "b.mrc").unlink()
     for content in ("[1]", "{", '{"x": "gold"}', '{"1": 2}'):
-        (folder / "masks.json").write_text(content)
+        (folder / "ground_truth" / "class_masks.json").write_text(content)
         with pytest.raises(InputError, match="names of whole numbers"):
             read_labelled_tomograms(folder, progress=False)
-    (folder / "masks.json").unlink()
-    with pytest.raises(InputError, match=r"masks\.json: it cannot be read"):
+    (folder / "ground_truth" / "class_masks.json").unlink()
+    with pytest.raises(InputError, match=r"class_masks\.json: it cannot be read"):
         read_labelled_tomograms(folder, progress=False)
-    write_volume(folder / "masks" / "a.mrc", np.zeros((8, 10, 11), np.int16), 10.0)
+    write_volume(folder / "ground_truth" / "a_mask.mrc", np.zeros((8, 10, 11), np.int16), 10.0)
     with pytest.raises(InputError, match="its shape is"):
         read_labelled_tomograms(folder, progress=False)
     with pytest.raises(InputError, match="no folder tomograms"):
-        read_labelled_tomograms(folder / "masks", progress=False)
+        read_labelled_tomograms(folder / "ground_truth", progress=False)
