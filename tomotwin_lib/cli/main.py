@@ -21,6 +21,7 @@ from tomotwin_lib.cli import (
     simulate,
     tools,
     train,
+    train_on_tomograms,
 )
 from tomotwin_lib.cli import map as map_command
 from tomotwin_lib.cli.output import EXIT_INPUT, guarded
@@ -31,6 +32,7 @@ COMMANDS: dict[str, ModuleType] = {
     "fetch": fetch,
     "train": train,
     "finetune": finetune,
+    "train_on_tomograms": train_on_tomograms,
     "search": search,
     "embed": embed,
     "map": map_command,

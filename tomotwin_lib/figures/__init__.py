@@ -7,7 +7,7 @@ threads do not disturb each other. Write one with :func:`save_figure`, or embed 
 from __future__ import annotations
 
 from tomotwin_lib.figures.beside import picks_beside_similarity, score_histogram
-from tomotwin_lib.figures.charts import score_bars, similarity_histogram, training_curve
+from tomotwin_lib.figures.charts import score_bars, similarity_histogram, steps_curve, training_curve
 from tomotwin_lib.figures.galleries import similarity_slices, subvolume_gallery
 from tomotwin_lib.figures.leaderboards import leaderboard_chart
 from tomotwin_lib.figures.picks import orthoslices_with_picks
@@ -29,6 +29,7 @@ __all__ = [
     "shrunk",
     "similarity_histogram",
     "similarity_slices",
+    "steps_curve",
     "subvolume_gallery",
     "training_curve",
 ]

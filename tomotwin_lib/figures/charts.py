@@ -59,6 +59,41 @@ def training_curve(history: pd.DataFrame, title: str = "Training") -> Figure:
     return figure
 
 
+def steps_curve(steps: pd.DataFrame, title: str = "Training on tomograms") -> Figure:
+    """Losses over the steps, and the scores on the way where there are any, else the learning rate.
+
+    Parameters
+    ----------
+    steps : columns ``step``, ``proxies``, ``pairs``, ``rate`` and scores (any other name but ``seconds``).
+    """
+    figure = new_figure(8, 3.4)
+    figure.suptitle(title)
+    losses, scores = figure.subplots(1, 2)
+    if steps.empty:
+        for axes in (losses, scores):
+            say_empty(axes, "no step finished")
+        return figure
+    few = len(steps) <= 40  # dots while they can be told apart: a single row has no line
+    style = {"marker": "o" if few else "", "markersize": 3}
+    for place, name in enumerate(("pairs", "proxies")):
+        if steps[name].any():
+            losses.plot(steps["step"], steps[name], color=colour(5 * place), label=name, **style)
+    losses.set(xlabel="step", ylabel="loss")
+    told = [str(name) for name in steps if name not in ("step", "seconds", "proxies", "pairs", "rate")]
+    for place, name in enumerate(told):
+        known = steps.dropna(subset=[name])
+        scores.plot(known["step"], known[name], color=colour(place), label=name, marker="o", markersize=3)
+    if not told:
+        scores.plot(steps["step"], steps["rate"], color=colour(1), label="learning rate", **style)
+    scores.set(xlabel="step", ylabel="score" if told else "learning rate")
+    for axes in (losses, scores):
+        axes.set_ylim(bottom=0)
+        tidy(axes, grid="y")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.legend(frameon=False, fontsize="small")
+    return figure
+
+
 def similarity_histogram(similarity: SimilarityMap, global_min: float | None = None) -> Figure:
     """How often each similarity occurs, one line a reference, on a logarithmic scale.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,22 @@ from tomotwin_lib.networks.registry import build_network
 from tomotwin_lib.training.settings import TrainSettings
 
 SHIPPED = Path(__file__).parent / "configurations"
+CheckTraining = Callable[[Mapping[str, Any], str], object]
+"""Reads ``train_config`` of a configuration and refuses what cannot be used, naming the source."""
+
 KEYS = ("identifier", "network_config", "train_config", "distance", "window_size")
 
 
-def read_configuration(path: str | Path) -> dict[str, Any]:
+def read_configuration(
+    path: str | Path, check_training: CheckTraining = TrainSettings.from_configuration
+) -> dict[str, Any]:
     """Read and check a configuration such as TomoTwin's ``config_siamese.json``.
 
     Parameters
     ----------
     path : a JSON file, or where there is none of that name, the name of one that ships with the library
         (``fully_convolutional``).
+    check_training : for another kind of training than that on subvolumes, what its ``train_config`` may hold.
 
     Returns
     -------
@@ -55,11 +61,15 @@ def read_configuration(path: str | Path) -> dict[str, Any]:
             path, "the file holds no JSON object", "Start from one of the examples in the README"
         )
     configuration.setdefault("distance", "COSINE")
-    check_configuration(configuration, str(path))
+    check_configuration(configuration, str(path), check_training)
     return configuration
 
 
-def check_configuration(configuration: Mapping[str, Any], source: str) -> None:
+def check_configuration(
+    configuration: Mapping[str, Any],
+    source: str,
+    check_training: CheckTraining = TrainSettings.from_configuration,
+) -> None:
     """Check every key of a configuration, so that a misspelt one is found before any long work.
 
     Raises
@@ -74,7 +84,7 @@ def check_configuration(configuration: Mapping[str, Any], source: str) -> None:
         raise InputError(
             source, f"unknown distance {configuration['distance']!r}", f"Choose one of {', '.join(DISTANCES)}"
         )
-    TrainSettings.from_configuration(configuration, source)
+    check_training(configuration, source)
     # Only the arguments matter here: on the meta device no weight is allocated or drawn.
     with torch.device("meta"):
         build_network(configuration, source)

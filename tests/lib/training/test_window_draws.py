@@ -1,0 +1,126 @@
+"""Windows lie where they claim to lie; what is no particle lies off all particles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tomograms_to_train_on import CENTRES, LABELS, numbered, two_shapes
+
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.training.labelled_tomograms import GREY_LEVELS, LabelledTomogram, grey_voxels, some_points
+from tomotwin_lib.training.recipe import Shares
+from tomotwin_lib.training.window_draws import NO_PARTICLE, WindowDraws
+
+SHARES = Shares(particles=4, per_class=2, off_centre=6, distractors=2, background=5, hard=3)
+WINDOW = 37
+
+
+def draws(jitter: int = 1, shares: Shares = SHARES) -> WindowDraws:
+    return WindowDraws([two_shapes(0), two_shapes(1)], WINDOW, shares, jitter)
+
+
+def distances(number_and_place: tuple[int, np.ndarray]) -> np.ndarray:
+    return np.linalg.norm(CENTRES - number_and_place[1], axis=1)
+
+
+def test_a_window_holds_the_voxels_about_its_middle() -> None:
+    voxels = numbered((45, 50, 55))
+    tomogram = replace(two_shapes(0), voxels=voxels, centres=CENTRES[:0], labels=[])
+    maker = draws()
+    maker.tomograms = [tomogram]
+    place = np.array([21, 30, 36])
+    (window,) = maker.cut([(0, place)])
+    assert window.shape == (1, WINDOW, WINDOW, WINDOW) and window.dtype == torch.float32
+    for offset in ([0, 0, 0], [-18, 0, 0], [0, -18, 0], [0, 0, -18], [18, 18, 18]):
+        z, y, x = place + offset
+        at = tuple(18 + step for step in offset)
+        assert window[(0, *at)] * GREY_LEVELS == pytest.approx((z + 2 * y + 3 * x) % 251 - 125)
+
+
+def test_particles_come_first_and_lie_within_the_jitter() -> None:
+    rng = np.random.default_rng(0)
+    for jitter in (0, 1, 2):
+        maker = draws(jitter)
+        seen = set()
+        for _ in range(20):
+            places, labels = maker.places(rng)
+            assert labels == sorted(labels, key=lambda label: label == NO_PARTICLE)
+            for (number, place), label in zip(places[:4], labels[:4], strict=True):
+                offsets = np.abs(CENTRES - place).max(axis=1)
+                own = int(offsets.argmin())
+                assert offsets[own] <= jitter
+                assert LABELS[own] == maker.classes[label]
+                seen.add((number, own, *(place - CENTRES[own]).astype(int)))
+            assert [labels.count(label) for label in (0, 1)] == [2, 2]
+        # With jitter only those whose window still lies inside: here 41 voxels leave 18 … 22.
+        assert len(seen) > (7 if jitter == 0 else 30)
+
+
+def test_off_centre_background_and_distractors_are_off_every_particle() -> None:
+    rng = np.random.default_rng(1)
+    maker = draws()
+    nearest = []
+    for _ in range(30):
+        places, labels = maker.places(rng)
+        assert labels[4:] == [NO_PARTICLE] * 16
+        for number, place in places:
+            inside = (place >= 18) & (place <= np.array(maker.tomograms[number].voxels.shape) - 19)
+            assert inside.all()
+        for negative in places[4:]:
+            assert distances(negative).min() >= SHARES.distance[0]
+        nearest += [distances(place).min() for place in places[4:10]]
+        assert all((place == [20, 40, 40]).all() for _, place in places[10:12])
+    # Rounding adds up to half a voxel along each axis; where twenty tries find no place that has its window
+    # inside, it is background.
+    assert np.mean(np.array(nearest) <= SHARES.distance[1] + 0.87) > 0.95
+    assert min(nearest) < 5 and max(nearest) > 9
+
+
+def test_hard_places_are_drawn_once_they_are_known_and_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tomotwin_lib.training.window_draws.HARD_KEPT", 2)
+    maker = draws()
+    outside = np.array([5, 40, 40])
+    kept = [np.array([20, 40, 30 + step]) for step in range(3)]
+    maker.keep_hard(1, [outside, *kept])
+    assert [(number, *place) for number, place in maker.hard] == [(1, 20, 40, 31), (1, 20, 40, 32)]
+    places, _ = maker.places(np.random.default_rng(0))
+    assert {(number, *place) for number, place in places[-3:]} <= {(1, 20, 40, 31), (1, 20, 40, 32)}
+
+
+def test_what_gives_no_batches_is_refused() -> None:
+    one = replace(two_shapes(0), labels=["ball"] * 4)
+    with pytest.raises(InputError, match="1 of their 1 classes"):
+        WindowDraws([one], WINDOW, SHARES)
+    with pytest.raises(InputError, match="less than a window of 43"):
+        WindowDraws([two_shapes(0)], 43, SHARES)
+    # No room but on a particle: it ends.
+    cube = LabelledTomogram(
+        "cube", numbered((39, 39, 39)), np.full((4, 3), 19, np.float32), ["a", "a", "b", "b"],
+        np.empty((0, 3), np.int32),
+    )  # fmt: skip
+    with pytest.raises(InputError, match="off all particles"):
+        WindowDraws([cube], WINDOW, replace(SHARES, distance=(9.0, 12.0)), 1).places(np.random.default_rng(0))
+
+
+def test_grey_voxels_are_bright_deviations_and_do_not_clip_gold() -> None:
+    rng = np.random.default_rng(0)
+    data = (1000 + 50 * rng.standard_normal((20, 20, 20))).astype(np.float32)
+    data[3, 4, 5] -= 400  # dark matter
+    grey = grey_voxels(data)
+    expected = -(data - data.mean()) / data.std()
+    assert grey.dtype == torch.int8
+    np.testing.assert_allclose(grey.numpy() / GREY_LEVELS, expected, atol=0.51 / GREY_LEVELS)
+    assert grey[3, 4, 5] / GREY_LEVELS > 6
+
+
+def test_points_of_a_mask_are_of_the_mask_and_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.zeros((6, 7, 8), bool)
+    mask[2, 3, 1:6] = True
+    points = some_points(mask, np.random.default_rng(0))
+    assert sorted(map(tuple, points)) == [(2, 3, x) for x in range(1, 6)]
+    monkeypatch.setattr("tomotwin_lib.training.labelled_tomograms.DISTRACTOR_POINTS", 3)
+    points = some_points(mask, np.random.default_rng(0))
+    assert len({tuple(point) for point in points}) == 3 and all(mask[tuple(point)] for point in points)

@@ -1,0 +1,198 @@
+"""One training on tomograms: what changes while it goes, a step, a look for hard negatives, and its state."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from tomotwin_lib.embedding.preparation import standardise_window
+from tomotwin_lib.networks.base import DenseNetwork
+from tomotwin_lib.networks.checkpoint import load_weights
+from tomotwin_lib.training.augmentation import augment
+from tomotwin_lib.training.hard_negatives import hard_negatives
+from tomotwin_lib.training.labelled_tomograms import LabelledTomogram, on_device
+from tomotwin_lib.training.losses import MetricLoss
+from tomotwin_lib.training.proxy_loss import ProxyLoss
+from tomotwin_lib.training.recipe import Recipe
+from tomotwin_lib.training.settings import TrainSettings
+from tomotwin_lib.training.window_draws import NO_PARTICLE, WindowDraws
+
+WARM_UP = 0.03
+"""Share of a run in which the learning rate rises."""
+
+FIRST_LOOK = 0.1
+"""Share of a run before which false peaks say nothing: the network has learnt too little."""
+
+PEAKS = 24
+"""False peaks kept of one look."""
+
+_MEAN_DECAY = 0.8
+
+
+class TomogramRun:
+    """A network in training.
+
+    Parameters
+    ----------
+    network : with the weights to begin with; it is moved to the device.
+    tomograms : to train on.
+    recipe : how.
+    device : where to compute.
+    seed : of windows, augmentation and directions.
+    distance : of the configuration.
+
+    Attributes
+    ----------
+    average : what is kept: the network with its averaged weights.
+    sums : of the losses by proxies and by pairs, since someone set them to 0.
+
+    Raises
+    ------
+    InputError
+        If the tomograms give no batches.
+    """
+
+    def __init__(
+        self,
+        network: DenseNetwork,
+        tomograms: Sequence[LabelledTomogram],
+        recipe: Recipe,
+        *,
+        device: torch.device,
+        seed: int,
+        distance: str = "COSINE",
+    ) -> None:
+        self.recipe, self.device = recipe, device
+        self.tomograms = on_device(tomograms, device)
+        self.draws = WindowDraws(self.tomograms, network.window_size, recipe.shares, recipe.jitter)
+        self.rng = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.network = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        edge = network.window_size
+        with torch.no_grad():
+            size = network.eval()(torch.zeros(1, 1, edge, edge, edge, device=device)).shape[1]
+        classes = len(self.draws.classes)
+        self.proxies = ProxyLoss(classes, size, recipe.scale, recipe.margin, recipe.level).to(device)
+        kept = TrainSettings(loss_kwargs={"temperature": recipe.temperature})
+        self.pairs = MetricLoss(kept, distance, classes, size).to(device)
+        # Half turns alone: they leave the missing wedge where it is, and never mirror.
+        self.augmentation = TrainSettings(
+            aug_rotation="half_turns",
+            aug_train_shift_distance=0,
+            aug_noise=recipe.noise,
+            aug_gain=recipe.gain,
+            aug_offset=recipe.offset,
+            aug_dropout=(0.0, 0.0),
+        )
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": self.network.parameters(), "weight_decay": recipe.weight_decay},
+                {"params": self.proxies.parameters(), "weight_decay": 0.0},
+            ],
+            lr=recipe.learning_rate,
+        )
+        self.average = AveragedModel(
+            self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True
+        )
+        self.scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
+        # Mean embedding of each class of late: what hard negatives are similar to, as they are to references.
+        self.means = torch.zeros(classes, size, device=device)
+        self.sums = torch.zeros(2, device=device)
+        self.steps = 0
+
+    def step(self, share: float) -> float:
+        """One batch; ``share`` of the run lies behind it. Returns the learning rate."""
+        rate = learning_rate(self.recipe.learning_rate, share)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        windows, labels = self.draws.draw(self.rng)
+        windows, labels = windows.to(self.device), labels.to(self.device)
+        chosen = torch.rand(len(windows), generator=self.generator) < self.recipe.own_statistics
+        chosen = chosen.to(self.device)
+        windows[chosen] = standardise_window(windows[chosen, 0])[:, None]
+        windows = augment(windows, self.augmentation, self.generator)
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.device.type == "cuda"):
+            embeddings = self.network(windows.to(memory_format=torch.channels_last_3d))
+        embeddings = embeddings.float()
+        known = labels != NO_PARTICLE
+        nothing = embeddings.new_zeros(())
+        proxies = self.proxies(embeddings, labels) if self.recipe.proxies else nothing
+        pairs = nothing
+        if self.recipe.pairs:
+            pairs = self.pairs(embeddings[known], labels[known], embeddings[~known])
+        self.scaler.scale(self.recipe.proxies * proxies + self.recipe.pairs * pairs).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.average.update_parameters(self.network)
+        self._follow(embeddings.detach()[known], labels[known])
+        self.sums += torch.stack([proxies.detach(), pairs.detach()])
+        self.steps += 1
+        if self.recipe.looks and share > FIRST_LOOK and self.steps % self.recipe.looks == 0:
+            self.look()
+        return rate
+
+    def look(self) -> None:
+        """Look for particles in one of the tomograms, and keep what is none for later batches."""
+        self.network.eval()
+        number = int(self.rng.integers(len(self.tomograms)))
+        off = self.recipe.shares.distance[0]
+        found = hard_negatives(
+            self.network, self.means, self.tomograms[number], self.rng, off=off, most=PEAKS
+        )
+        self.draws.keep_hard(number, found)
+
+    def _follow(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
+        own = functional.one_hot(labels, len(self.means)).to(embeddings)
+        counts = own.sum(dim=0)[:, None]
+        mean = own.T @ embeddings / counts.clamp_min(1)
+        self.means = torch.where(counts > 0, torch.lerp(mean, self.means, _MEAN_DECAY), self.means)
+
+    def state(self) -> dict[str, Any]:
+        """All that changes, of tensors and plain types; beside it stands the averaged network itself."""
+        return {
+            "network": self.network.state_dict(),
+            "averaged": int(self.average.n_averaged),  # type: ignore[arg-type,call-overload]
+            "proxies": self.proxies.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "means": self.means,
+            "hard": [[number, *map(int, place)] for number, place in self.draws.hard],
+            "rng": json.dumps(self.rng.bit_generator.state),
+            "generator": self.generator.get_state(),
+            "steps": self.steps,
+        }
+
+    def restore(self, average: Mapping[str, torch.Tensor], state: Mapping[str, Any], source: str) -> None:
+        """Go on from a state.
+
+        Raises
+        ------
+        InputError
+            If the weights do not fit the network.
+        """
+        load_weights(self.average.module, average, source)
+        load_weights(self.network, state["network"], source)
+        self.average.n_averaged.fill_(state["averaged"])  # type: ignore[operator,union-attr]
+        self.proxies.load_state_dict(state["proxies"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.means = state["means"].to(self.device)
+        self.draws.hard = [(number, np.array(place, np.int64)) for number, *place in state["hard"]]
+        self.rng.bit_generator.state = json.loads(state["rng"])
+        self.generator.set_state(state["generator"])
+        self.steps = int(state["steps"])
+
+
+def learning_rate(highest: float, share: float) -> float:
+    """The rate when ``share`` of a run is over: up in a line, then down to zero along a cosine."""
+    share = min(share, 1.0)
+    return max(highest * min(share / WARM_UP, 0.5 * (1 + math.cos(math.pi * share))), 1e-6 * highest)

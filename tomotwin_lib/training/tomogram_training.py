@@ -1,0 +1,290 @@
+"""A network trained on tomograms whose particles are all known: checks, budget, and what is written."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from tomotwin_lib.devices import resolve_device
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.figures import save_figure, steps_curve
+from tomotwin_lib.files import atomic_path, ensure_writable_folder
+from tomotwin_lib.networks.base import DenseNetwork
+from tomotwin_lib.networks.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from tomotwin_lib.networks.configuration import check_configuration
+from tomotwin_lib.networks.registry import build_network
+from tomotwin_lib.training.labelled_tomograms import LabelledTomogram
+from tomotwin_lib.training.recipe import Recipe
+from tomotwin_lib.training.tomogram_run import TomogramRun
+
+ROW_STEPS = 50
+"""Steps that a row of ``steps.csv`` tells of."""
+
+LATEST_SECONDS = 120.0
+"""Seconds between two writings of ``latest.pth``."""
+
+Check = Callable[[DenseNetwork, float], Mapping[str, float]]
+"""Scores of the averaged network, in evaluation mode, after so many seconds; they go into ``steps.csv``."""
+
+
+@dataclass(frozen=True)
+class TrainedOnTomograms:
+    """What a training left.
+
+    Attributes
+    ----------
+    network : ``final.pth``, the averaged weights.
+    table, curve : ``steps.csv`` and ``training_curve.png``.
+    steps : its rows: ``step``, ``seconds``, mean losses ``proxies`` and ``pairs``, ``rate``, and scores.
+    """
+
+    network: Path
+    table: Path
+    curve: Path
+    steps: pd.DataFrame
+
+
+def train_on_tomograms(
+    configuration: Mapping[str, Any],
+    tomograms: Sequence[LabelledTomogram],
+    output: str | Path,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    device: torch.device | str = "auto",
+    start: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    on_check: Check | None = None,
+    minutes_between: float = 5.0,
+) -> TrainedOnTomograms:
+    """Train a network that can be evaluated densely.
+
+    The same seed and number of steps give the same weights on a CPU, a run that was cut off and resumed
+    included; a run by time does not.
+
+    Parameters
+    ----------
+    configuration : as :func:`~tomotwin_lib.networks.configuration.read_configuration` returns it; its
+        ``train_config`` names values of :class:`~.recipe.Recipe`.
+    tomograms : to train on.
+    output : folder for ``final.pth``, ``latest.pth``, ``steps.csv`` and ``training_curve.png``.
+    minutes, steps : when to stop, whichever comes first; one must be given. The learning rate ends with it.
+    seed : of weights, windows and augmentation.
+    device : auto, cpu, cuda or cuda:<number>.
+    start : a trained network whose weights to begin with; of the same ``network_config``.
+    resume : go on with the run in ``output`` that was cut off.
+    overwrite : replace an earlier training in ``output``.
+    progress : show a bar.
+    on_check : scores the network every ``minutes_between``, and at the end.
+
+    Raises
+    ------
+    InputError
+        If anything given cannot be used; before anything is computed.
+    """
+    folder = ensure_writable_folder(output)
+    require_budget(minutes, steps, seed)
+    check_configuration(configuration, "configuration", Recipe.from_configuration)
+    recipe = Recipe.from_configuration(configuration, "configuration")
+    configuration = {**configuration, "train_config": recipe.as_configuration()}
+    place = resolve_device(device)
+    latest = folder / "latest.pth"
+    resumed = _resumable(latest, configuration, tomograms, seed) if resume else None
+    if resume and start is not None:
+        raise InputError("--start", "a run that is resumed has weights", "Leave out one of the two")
+    require_place(folder, resume, overwrite)
+    torch.manual_seed(seed)
+    network = build_network(configuration)
+    if not isinstance(network, DenseNetwork):
+        raise InputError(
+            "configuration",
+            f"{type(network).__name__} cannot be evaluated densely, so it sees no false peaks",
+            "Train it on subvolumes, or take FullyConvolutional",
+        )
+    if start is not None:
+        load_weights(network, load_checkpoint(start)["model_state_dict"], start)
+    configuration["window_size"] = (network.window_size,) * 3
+    run = TomogramRun(
+        network, tomograms, recipe, device=place, seed=seed, distance=configuration.get("distance", "COSINE")
+    )
+    log = _Log(folder, run, configuration, _conditions(tomograms, seed))
+    if resumed is None:
+        latest.unlink(missing_ok=True)  # of another run: --resume must not go on with it
+    else:
+        run.restore(resumed["model_state_dict"], resumed["training_state"], str(latest))
+        log.restore(resumed["training_state"])
+    _go(run, log, minutes, steps, progress, on_check, minutes_between * 60)
+    frame = log.finish()
+    return TrainedOnTomograms(
+        folder / "final.pth", folder / "steps.csv", folder / "training_curve.png", frame
+    )
+
+
+def _go(
+    run: TomogramRun,
+    log: _Log,
+    minutes: float | None,
+    steps: int | None,
+    progress: bool,
+    on_check: Check | None,
+    seconds_between: float,
+) -> None:
+    limit = math.inf if minutes is None else minutes * 60
+    most = math.inf if steps is None else steps
+    begun = time.monotonic() - log.seconds
+    checked, saved = log.seconds, log.seconds
+    with tqdm(total=100, desc="training", unit="%", disable=not progress) as bar:
+        while (share := max(log.seconds / limit, run.steps / most)) < 1:
+            rate = run.step(share)
+            log.seconds = time.monotonic() - begun
+            scores: Mapping[str, float] = {}
+            if on_check is not None and log.seconds - checked > seconds_between:
+                scores = on_check(log.network(), log.seconds)
+                checked = log.seconds
+            if scores or run.steps % ROW_STEPS == 0:
+                log.row(rate, scores)
+                bar.set_postfix(step=run.steps, loss=f"{log.loss:.3f}")
+            if log.seconds - saved > LATEST_SECONDS:
+                log.save("latest.pth", whole=True)
+                saved = log.seconds
+            bar.update(min(math.floor(100 * share), 100) - bar.n)
+        bar.update(100 - bar.n)
+    if on_check is not None or log.unwritten:
+        log.row(0.0, on_check(log.network(), log.seconds) if on_check is not None else {})
+
+
+class _Log:
+    """What a run writes into its folder."""
+
+    def __init__(
+        self, folder: Path, run: TomogramRun, configuration: Mapping[str, Any], conditions: Mapping[str, Any]
+    ) -> None:
+        self.folder, self.run, self.configuration, self.conditions = folder, run, configuration, conditions
+        self.rows: list[dict[str, float]] = []
+        self.seconds, self.loss = 0.0, math.nan
+        self.told = 0
+
+    @property
+    def unwritten(self) -> int:
+        """Steps that no row tells of yet."""
+        return self.run.steps - self.told
+
+    def network(self) -> DenseNetwork:
+        """The averaged network, in evaluation mode."""
+        return self.run.average.module.eval()  # type: ignore[return-value]
+
+    def row(self, rate: float, scores: Mapping[str, float]) -> None:
+        """A line of the table; after a run's last step it may tell of scores alone."""
+        means = (self.run.sums / max(self.unwritten, 1)).tolist() if self.unwritten else [math.nan] * 2
+        row = {"step": self.run.steps, "seconds": self.seconds, "proxies": means[0], "pairs": means[1]}
+        if self.unwritten:
+            recipe = self.run.recipe
+            self.loss = recipe.proxies * means[0] + recipe.pairs * means[1]
+        self.rows.append({**row, "rate": rate, **scores})
+        self.run.sums.zero_()
+        self.told = self.run.steps
+        with atomic_path(self.folder / "steps.csv") as temporary:
+            pd.DataFrame(self.rows).to_csv(temporary, index=False)
+
+    def save(self, name: str, *, whole: bool = False) -> None:
+        """A checkpoint of the averaged network; ``whole`` with all that is needed to go on."""
+        told = {"rows": self.rows, "told": self.told, "sums": self.run.sums, "seconds": self.seconds}
+        state = {"training_state": {**self.run.state(), **told, "conditions": dict(self.conditions)}}
+        save_checkpoint(
+            self.folder / name,
+            self.network(),
+            self.configuration,
+            epoch=self.run.steps,
+            loss=self.loss,
+            best_loss=self.loss,
+            best_f1=0.0,
+            training_state=state if whole else None,
+        )
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on with the table of a run that was cut off."""
+        self.rows, self.told, self.seconds = list(state["rows"]), int(state["told"]), float(state["seconds"])
+        self.run.sums.copy_(state["sums"])
+
+    def finish(self) -> pd.DataFrame:
+        """The network, its curve; ``latest.pth`` goes, since nothing is left to resume."""
+        frame = pd.DataFrame(
+            self.rows, columns=None if self.rows else ["step", "seconds", "proxies", "pairs"]
+        )
+        self.save("final.pth")
+        save_figure(self.folder / "training_curve.png", steps_curve(frame))
+        (self.folder / "latest.pth").unlink(missing_ok=True)
+        return frame
+
+
+def require_place(folder: Path, resume: bool, overwrite: bool) -> None:
+    """A network is worth an hour: it is not replaced by a command typed twice.
+
+    Raises
+    ------
+    InputError
+        If a training left a network in the folder, and it shall neither be gone on with nor replaced.
+    """
+    if resume or overwrite:
+        return
+    if (folder / "final.pth").exists() or (folder / "latest.pth").exists():
+        raise InputError(
+            folder,
+            "it holds a network that was trained before",
+            "Choose another folder, go on with --resume, or replace it with --overwrite",
+        )
+
+
+def require_budget(minutes: float | None, steps: int | None, seed: int) -> None:
+    """Refuse what says nothing, or nothing possible, about when to stop, and an impossible seed.
+
+    Raises
+    ------
+    InputError
+        Then.
+    """
+    if minutes is None and steps is None:
+        raise InputError("--minutes", "nothing says when to stop", "Give minutes or steps")
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise InputError("--minutes", f"{minutes} is no time", "Give more than 0 minutes")
+    if steps is not None and steps < 1:
+        raise InputError("--steps", f"{steps} is no number of steps", "Give 1 or more")
+    if seed < 0:
+        raise InputError("--seed", f"{seed} is no seed", "Give 0 or more")
+
+
+def _conditions(tomograms: Sequence[LabelledTomogram], seed: int) -> dict[str, Any]:
+    return {"seed": seed, "tomograms": [tomogram.name for tomogram in tomograms]}
+
+
+def _resumable(
+    latest: Path, configuration: Mapping[str, Any], tomograms: Sequence[LabelledTomogram], seed: int
+) -> dict[str, Any]:
+    checkpoint = load_checkpoint(latest)
+    state = checkpoint.get("training_state", {})
+    if "conditions" not in state or "generator" not in state:
+        raise InputError(latest, "it is no training on tomograms that was cut off", "Begin anew")
+    own = {key: value for key, value in checkpoint["tomotwin_config"].items() if key != "window_size"}
+    if own != {key: value for key, value in configuration.items() if key != "window_size"}:
+        raise InputError(
+            latest, "it was trained with another configuration", "Resume with the one of that run"
+        )
+    if state["conditions"] != _conditions(tomograms, seed):
+        raise InputError(
+            latest,
+            f"it was trained on {len(state['conditions']['tomograms'])} tomograms with seed "
+            f"{state['conditions']['seed']}, and not on these with seed {seed}",
+            "Resume with the tomograms and the seed of that run",
+        )
+    return checkpoint
