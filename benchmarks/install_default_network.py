@@ -57,11 +57,16 @@ def install(checkpoint: Path, card: Path, folder: Path = SHIPPED) -> Path:
             "Give a fully convolutional network",
         )
     told = load_checkpoint(checkpoint)
-    scores = {name: float(told.get(name, 0.0)) for name in ("loss", "best_loss", "best_f1")}
     with tempfile.TemporaryDirectory(dir=folder, prefix=".installing.") as name:
         weights, described = Path(name) / f"{DEFAULT}.pth", Path(name) / f"{DEFAULT}.md"
         save_checkpoint(
-            weights, start.network, start.configuration, epoch=int(told.get("epoch", 0)), **scores
+            weights,
+            start.network,
+            start.configuration,
+            epoch=int(told.get("epoch", 0)),
+            loss=float(told.get("loss", 0)),
+            best_loss=float(told.get("best_loss", 0)),
+            best_f1=float(told.get("best_f1", 0)),
         )
         if (size := weights.stat().st_size) > MOST_BYTES:
             raise InputError(

@@ -84,6 +84,8 @@ def run(args: argparse.Namespace) -> None:
     header = ("network", "class", "trained on", "held out", *SCORES.values())
     print_table("Held-out picks, before and after", header, rows)
     say(f"{result.steps} steps; average precision {result.gain:+.3f} in the mean")
+    if result.not_scored:
+        warn(f"too few picks on either side of the plane to compare {', '.join(result.not_scored)}")
     if result.gain < 0:
         warn("the network was better before: keep that one, or give more picks")
     elif result.worse:

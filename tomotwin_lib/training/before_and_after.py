@@ -118,7 +118,7 @@ def scores_of(
     for curve in curves:
         if curve.reference not in thresholds:
             continue
-        tp, fp = (int(count) for count in curve.counts(thresholds[curve.reference]))
+        counts = curve.counts_above(thresholds[curve.reference])
         own = offsets[curve.reference]
         rows.append(
             (
@@ -126,8 +126,8 @@ def scores_of(
                 curve.class_name,
                 int((trained["class"] == curve.class_name).sum()),
                 curve.particles,
-                float(f_scores(tp, fp, curve.particles - tp)),
-                tp / curve.particles,
+                counts.f_score(),
+                counts.recall,
                 float(f_scores(curve.tp, curve.fp, curve.fn).max()),
                 float(areas.get(curve.reference, 0.0)),
                 float(own.mean()) if len(own) else float("nan"),

@@ -25,11 +25,13 @@ class Finetuned:
     folder : holds the checkpoint, its references (one a class), the scores, and all in words.
     scores : before and after (:data:`~tomotwin_lib.training.before_and_after.COLUMNS`).
     steps : steps of training.
+    not_scored : classes that have no scores, because too few of their picks are on one side of the plane.
     """
 
     folder: Path
     scores: pd.DataFrame
     steps: int
+    not_scored: tuple[str, ...] = ()
 
     @property
     def files(self) -> list[Path]:
@@ -67,6 +69,8 @@ def card_of(result: Finetuned, start: LoadedNetwork, volume: Volume, parts: Held
             )
         )
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    few = ", ".join(result.not_scored)
+    missing = f"Too few picks to be compared: {few}.\n\n" if few else ""
     lost = picks - len(parts.trained) - len(parts.held_out)
     return f"""\
 # {Path(NETWORK).stem}
@@ -77,7 +81,7 @@ plane across {"zyx"[parts.axis]}, {lost} too near to it for either.
 
 {table}
 
-F1 and recall: at the threshold that is best on the picks trained on. Best-case F1: at the one that is best on
-those held out. AP: average precision, {result.gain:+.3f} in the mean. Offset: in voxels. What was located and
-not picked counts as false. With few picks held out, a difference of one of them is a large one.
+{missing}F1 and recall: at the threshold that is best on the picks trained on. Best-case F1: at the one that
+is best on those held out. AP: average precision, {result.gain:+.3f} in the mean. Offset: in voxels. What was
+located and not picked counts as false. With few picks held out, a difference of one of them is a large one.
 """

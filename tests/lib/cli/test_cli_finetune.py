@@ -36,7 +36,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def answer(model: str, volume: Any, picks: pd.DataFrame, output: str, **options: Any) -> Finetuned:
         asked.update(model=model, volume=volume.path, picks=picks, **options)
-        return Finetuned(Path(output), asked["table"], 7)
+        return Finetuned(Path(output), asked["table"], 7, asked.get("not_scored", ()))
 
     monkeypatch.setattr(finetuning, "finetune", answer)
     return asked
@@ -54,7 +54,8 @@ def test_picks_of_several_files_are_put_together_by_their_names(
         "--device", "cpu", "--no-progress",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
-    assert seen["picks"].to_numpy().tolist() == [["ribo", 1, 2, 3], ["ribo", 4, 5, 6], ["two", 7, 8, 9]]
+    picks = seen["picks"][["class", "X", "Y", "Z"]]
+    assert picks.to_numpy().tolist() == [["ribo", 1, 2, 3], ["ribo", 4, 5, 6], ["two", 7, 8, 9]]
     assert seen["model"] == "default" and seen["volume"] == lab.tomogram
     assert seen["box_sizes"] == {"1abc": 17, "2xyz": 17}
     options = {name: seen[name] for name in ("minutes", "complete", "share", "seed", "device", "progress")}
@@ -78,9 +79,11 @@ def test_it_says_where_the_network_was_better_before(
 ) -> None:
     seen["table"] = scores({"ribo": 0.25, "two": 0.5}, after)
     options = ("-t", lab.tomogram, "-p", lab.positions, "-o", tmp_path, "-b", "17")
+    seen["not_scored"] = ("three",)
     outcome = run("main", "finetune", *options)
     assert outcome.code == 0
     assert told in outcome.err
+    assert "too few picks on either side of the plane to compare three" in outcome.err
 
 
 def test_too_few_picks_are_refused_in_one_line(lab: Lab, tmp_path: Path, run: Run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from tomotwin_lib.simulation.particles import KINDS
 from tomotwin_lib.simulation.tomograms import simulate_tomogram
 from tomotwin_lib.training import finetuning, finetuning_steps
 from tomotwin_lib.training.before_and_after import LOWEST_SIMILARITY, map_parts, mean_references, scores_of
-from tomotwin_lib.training.finetuned import CARD, NETWORK, REFERENCES, TABLE, Finetuned
+from tomotwin_lib.training.finetuned import CARD, NETWORK, REFERENCES, TABLE, Finetuned, card_of
 from tomotwin_lib.training.finetuning import finetune
 from tomotwin_lib.training.finetuning_steps import Budget
 from tomotwin_lib.training.held_out import HeldOut, hold_out
@@ -107,7 +107,11 @@ def test_it_leaves_a_network_that_loads_with_the_references_and_scores_of_its_ow
     ]
     card = (tuned.folder / CARD).read_text()
     assert md5_of_file(bench.model) in card and "15 steps" in card
-    assert f"{tuned.gain:+.3f}" in card
+    assert f"{tuned.gain:+.3f}" in card and "Too few picks" not in card
+    few = replace(tuned, not_scored=("rare",))
+    assert "compared: rare" in card_of(
+        few, load_network(bench.model, "cpu"), bench.volume, parts_of(bench), 13
+    )
 
 
 def test_the_weights_move_and_the_statistics_of_normalisation_stay(tuned: Finetuned, bench: Bench) -> None:
