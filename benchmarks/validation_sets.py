@@ -73,7 +73,7 @@ def make_validation_set(
     sizes: dict[str, int] = {}
     for number in range(tomograms):
         rng = np.random.default_rng([seed, number])
-        chosen = rng.choice(len(real), min(OF_EACH_ORIGIN, len(real)), replace=False) if real else []
+        chosen = rng.choice(len(real), min(OF_EACH_ORIGIN, len(real)), replace=False).tolist() if real else []
         molecules = [real[index] for index in chosen]
         molecules += [_held_out(number * OF_EACH_ORIGIN + index) for index in range(OF_EACH_ORIGIN)]
         sizes |= {molecule.code: molecule.box_size for molecule in molecules}
@@ -107,8 +107,7 @@ def best_case(loaded: LoadedNetwork, folder: Path) -> dict[str, float]:
         picks = locate(similarity, global_min=0.3, tolerance=0.2, box_sizes=sizes, progress=False)
         truth = read_particle_positions(folder / "ground_truth" / f"{path.stem}.txt")
         for curve in threshold_curves(picks, truth, sizes):
-            scores = f_scores(curve.tp, curve.fp, curve.fn)
-            found[curve.reference].append(float(np.max(scores)))
+            found[curve.reference].append(float(f_scores(curve.tp, curve.fp, curve.fn).max()))
     origins: dict[str, list[float]] = defaultdict(list)
     for reference, scores in found.items():
         # No entry of the Protein Data Bank starts with 0.

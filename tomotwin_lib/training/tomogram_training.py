@@ -15,14 +15,14 @@ from tqdm import tqdm
 
 from tomotwin_lib.devices import resolve_device
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.figures import save_figure, steps_curve
-from tomotwin_lib.files import atomic_path, ensure_writable_folder
+from tomotwin_lib.files import ensure_writable_folder
 from tomotwin_lib.networks.base import DenseNetwork
-from tomotwin_lib.networks.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from tomotwin_lib.networks.checkpoint import load_checkpoint, load_weights
 from tomotwin_lib.networks.configuration import check_configuration
 from tomotwin_lib.networks.registry import build_network
 from tomotwin_lib.training.labelled_tomograms import LabelledTomogram
 from tomotwin_lib.training.recipe import Recipe
+from tomotwin_lib.training.run_log import RunLog
 from tomotwin_lib.training.tomogram_run import TomogramRun
 
 ROW_STEPS = 50
@@ -118,7 +118,7 @@ def train_on_tomograms(
     run = TomogramRun(
         network, tomograms, recipe, device=place, seed=seed, distance=configuration.get("distance", "COSINE")
     )
-    log = _Log(folder, run, configuration, _conditions(tomograms, seed))
+    log = RunLog(folder, run, configuration, _conditions(tomograms, seed))
     if resumed is None:
         latest.unlink(missing_ok=True)  # of another run: --resume must not go on with it
     else:
@@ -133,7 +133,7 @@ def train_on_tomograms(
 
 def _go(
     run: TomogramRun,
-    log: _Log,
+    log: RunLog,
     minutes: float | None,
     steps: int | None,
     progress: bool,
@@ -162,70 +162,6 @@ def _go(
         bar.update(100 - bar.n)
     if on_check is not None or log.unwritten:
         log.row(0.0, on_check(log.network(), log.seconds) if on_check is not None else {})
-
-
-class _Log:
-    """What a run writes into its folder."""
-
-    def __init__(
-        self, folder: Path, run: TomogramRun, configuration: Mapping[str, Any], conditions: Mapping[str, Any]
-    ) -> None:
-        self.folder, self.run, self.configuration, self.conditions = folder, run, configuration, conditions
-        self.rows: list[dict[str, float]] = []
-        self.seconds, self.loss = 0.0, math.nan
-        self.told = 0
-
-    @property
-    def unwritten(self) -> int:
-        """Steps that no row tells of yet."""
-        return self.run.steps - self.told
-
-    def network(self) -> DenseNetwork:
-        """The averaged network, in evaluation mode."""
-        return self.run.average.module.eval()  # type: ignore[return-value]
-
-    def row(self, rate: float, scores: Mapping[str, float]) -> None:
-        """A line of the table; after a run's last step it may tell of scores alone."""
-        means = (self.run.sums / max(self.unwritten, 1)).tolist() if self.unwritten else [math.nan] * 2
-        row = {"step": self.run.steps, "seconds": self.seconds, "proxies": means[0], "pairs": means[1]}
-        if self.unwritten:
-            recipe = self.run.recipe
-            self.loss = recipe.proxies * means[0] + recipe.pairs * means[1]
-        self.rows.append({**row, "rate": rate, **scores})
-        self.run.sums.zero_()
-        self.told = self.run.steps
-        with atomic_path(self.folder / "steps.csv") as temporary:
-            pd.DataFrame(self.rows).to_csv(temporary, index=False)
-
-    def save(self, name: str, *, whole: bool = False) -> None:
-        """A checkpoint of the averaged network; ``whole`` with all that is needed to go on."""
-        told = {"rows": self.rows, "told": self.told, "sums": self.run.sums, "seconds": self.seconds}
-        state = {"training_state": {**self.run.state(), **told, "conditions": dict(self.conditions)}}
-        save_checkpoint(
-            self.folder / name,
-            self.network(),
-            self.configuration,
-            epoch=self.run.steps,
-            loss=self.loss,
-            best_loss=self.loss,
-            best_f1=0.0,
-            training_state=state if whole else None,
-        )
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on with the table of a run that was cut off."""
-        self.rows, self.told, self.seconds = list(state["rows"]), int(state["told"]), float(state["seconds"])
-        self.run.sums.copy_(state["sums"])
-
-    def finish(self) -> pd.DataFrame:
-        """The network, its curve; ``latest.pth`` goes, since nothing is left to resume."""
-        frame = pd.DataFrame(
-            self.rows, columns=None if self.rows else ["step", "seconds", "proxies", "pairs"]
-        )
-        self.save("final.pth")
-        save_figure(self.folder / "training_curve.png", steps_curve(frame))
-        (self.folder / "latest.pth").unlink(missing_ok=True)
-        return frame
 
 
 def require_place(folder: Path, resume: bool, overwrite: bool) -> None:

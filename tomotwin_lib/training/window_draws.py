@@ -174,7 +174,7 @@ class WindowDraws:
         """Whether the window about each place (…, 3) lies inside the tomogram, with a margin."""
         least = self.window // 2 + margin
         most = np.array(tomogram.voxels.shape) - 1 - least
-        return ((places >= least) & (places <= most)).all(axis=-1)
+        return np.asarray(((places >= least) & (places <= most)).all(axis=-1))
 
     @staticmethod
     def _off_particles(tomogram: LabelledTomogram, place: npt.NDArray[Any], distance: float) -> bool:
