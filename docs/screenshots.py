@@ -91,7 +91,7 @@ def make_everything(platform: LivePlatform, seconds: float) -> None:
         settings = {"production_model": {"model": MODEL, "why": "best of its kind", "by": "picking team"}}
         assert platform.finished(platform.launch("promote_model", settings=settings), seconds) == "SUCCESS"
     wait_for("the production picks", lambda: (products / "production_picks" / TOMOGRAM).is_dir(), seconds, 5)
-    wait_for("quiet", lambda: not platform.runs("QUEUED", "STARTING", "STARTED"), seconds, pause=5)
+    wait_for("quiet", lambda: _quiet(platform), seconds, pause=5)
 
 
 @contextmanager
@@ -146,6 +146,15 @@ def small_png(content: bytes, most: int = MOST_BYTES) -> bytes:
 
 def _scored(platform: LivePlatform, model: str) -> bool:
     return len(list((platform.data / "products" / "evaluation_report" / model).glob("[!.]*.json"))) == 3
+
+
+def _quiet(platform: LivePlatform) -> bool:
+    """Whether nothing is made or asked for, for longer than the sensors take between two looks."""
+    for _ in range(4):
+        if platform.runs("QUEUED", "STARTING", "STARTED"):
+            return False
+        time.sleep(12)
+    return True
 
 
 def _group(group: str, asset: str) -> Callable[[Page, str], None]:
@@ -236,9 +245,14 @@ SHOTS: dict[str, Callable[[Page, str], None]] = {
 }
 OUT_OF_DATE: dict[str, Callable[[Page, str], None]] = {"out_of_date": _why_out_of_date}
 """Those that are taken after a change."""
-SIZES = dict.fromkeys(
-    ("scores", "picks", "production_picks", "training", "leaderboard", "production_model", "plots"), LARGE
-)
+SIZES = {
+    **dict.fromkeys(("scores", "picks", "production_picks", "training", "training_curve", "plots"), LARGE),
+    "leaderboard_chart": LARGE,
+    "leaderboard": (2100, 1400),
+    "production_model": (1700, 1650),
+    "picks_on_slices": (1400, 1150),
+    "lineage": (1400, 1150),
+}
 """Of the window, where it is another than :data:`SIZE`."""
 
 _REPLACE = """

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from tomotwin_assets.resources import DataFolder
 from tomotwin_lib.embedding.estimate import Estimate
-from tomotwin_lib.figures import drawn, png_bytes
+from tomotwin_lib.figures import drawn, encoded, png_bytes, shrunk
 from tomotwin_lib.files import atomic_path
 
 PICTURE_BYTES = 350_000
@@ -21,7 +21,6 @@ PICTURE_BYTES = 350_000
 INLINE_BYTES = 1_000_000
 """Most characters of all pictures of one event together, which they share."""
 
-_ANY_SIZE = 10**9
 TABLE_ROWS = 200
 """Longer tables are cut: they are for looking at, the file has them all."""
 
@@ -45,7 +44,7 @@ def pictures(data_folder: DataFolder, product: tuple[str, ...], **figures: Figur
     told: dict[str, Any] = {}
     for name, figure in figures.items():
         image, file = drawn(figure), folder / f"{name}.png"
-        full = png_bytes(image, max_bytes=_ANY_SIZE)
+        full = encoded(image)
         if len(full) <= most:
             file.unlink(missing_ok=True)
             told[name] = _inline(full)
@@ -53,7 +52,7 @@ def pictures(data_folder: DataFolder, product: tuple[str, ...], **figures: Figur
         with atomic_path(file) as temporary:
             temporary.write_bytes(full)
         data_folder.keep(file)
-        told[name] = _inline(png_bytes(image, max_bytes=most))
+        told[name] = _inline(shrunk(image, most))
         told[f"{name}_file"] = dg.MetadataValue.path(file)
     return told
 

@@ -104,7 +104,7 @@ class DataFolder(dg.ConfigurableResource):
         return path if path.is_file() else None
 
     def calibration_file(self) -> Path:
-        """How often background reaches a similarity: ``ground_truth/calibration.json``, if there."""
+        """How often background reaches a similarity: ``ground_truth/calibration.json``, there or not."""
         return self.path / "ground_truth" / "calibration.json"
 
     def box_sizes(self) -> int | dict[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -100,8 +99,3 @@ def dropped_by_kind(dropped: Mapping[str, Mapping[str, int]]) -> list[tuple[str,
             kinds[protein_of(rival)] += count
         rows += [(reference, kind, count) for kind, count in kinds.most_common()]
     return rows
-
-
-def dropped_from(picks_attributes: Mapping[str, Any], reference: str) -> int:
-    """How many maxima of a reference its rivals took."""
-    return sum(picks_attributes.get(DROPPED, {}).get(reference, {}).values())

@@ -60,6 +60,8 @@ class HonestEvaluation:
     centring : see :func:`~tomotwin_lib.centring.centring_table`, of the picks above the honest thresholds.
     confusion : see :func:`~tomotwin_lib.confusion.confusion`, of the same picks.
     curves : see :func:`~tomotwin_lib.precision_recall.precision_recall`, by overlap.
+    thresholds : by reference, the similarity that is best on all tomograms together, by overlap: for
+        tomograms that are not among them.
     """
 
     scores: pd.DataFrame
@@ -68,6 +70,7 @@ class HonestEvaluation:
     centring: pd.DataFrame
     confusion: pd.DataFrame
     curves: pd.DataFrame
+    thresholds: dict[str, float]
 
 
 def evaluate_honestly(
@@ -130,6 +133,7 @@ def evaluate_honestly(
         centring=_centring(kept, box_sizes, scores),
         confusion=add_up([confusion(picks, truth, box_sizes) for picks, truth in kept.values()]),
         curves=curves,
+        thresholds=pooled_thresholds(overlap.values()),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from tomotwin_lib.thresholds import ThresholdCurve, stack_curves
+from tomotwin_lib.thresholds import ThresholdCurve, curves_by_reference, stack_curves
 
 COLUMNS = ["reference", "class", "threshold", "TP", "FP", "FN", "Precision", "Recall"]
 
@@ -25,13 +25,10 @@ def precision_recall(curves: Iterable[Sequence[ThresholdCurve]]) -> pd.DataFrame
     as the one before; counts are sums over the tomograms. Thresholds that keep no pick are left out: they
     have no precision.
     """
-    together: dict[str, list[ThresholdCurve]] = {}
-    for curve in (curve for tomogram in curves for curve in tomogram):
-        together.setdefault(curve.reference, []).append(curve)
     tables = []
-    for reference, own in together.items():
+    for reference, own in curves_by_reference(curves).items():
         stack = stack_curves(own)
-        tp, fp, particles = stack.tp.sum(0), stack.fp.sum(0), int(stack.particles.sum())
+        tp, fp, particles = stack.summed()
         new = np.append(True, (np.diff(tp) != 0) | (np.diff(fp) != 0)) & (tp + fp > 0)
         tp, fp = tp[new], fp[new]
         tables.append(

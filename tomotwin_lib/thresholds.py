@@ -76,8 +76,12 @@ class ThresholdCurve:
 
     def f_score(self, threshold: float, beta: float = 1.0) -> float:
         """F-beta of the picks above a threshold."""
+        return self.counts_above(threshold).f_score(beta)
+
+    def counts_above(self, threshold: float) -> Counts:
+        """The counts of the picks above one threshold."""
         found, false = (int(count) for count in self.counts(threshold))
-        return Counts(found, false, self.particles - found).f_score(beta)
+        return Counts(found, false, self.particles - found)
 
 
 def threshold_curves(
@@ -143,14 +147,19 @@ def pooled_thresholds(curves: Iterable[Sequence[ThresholdCurve]], *, fbeta: floa
     -------
     By reference, in the order in which they first come.
     """
+    best = {}
+    for reference, own in curves_by_reference(curves).items():
+        stack = stack_curves(own)
+        best[reference] = _best(stack, *stack.summed(), fbeta)
+    return best
+
+
+def curves_by_reference(curves: Iterable[Sequence[ThresholdCurve]]) -> dict[str, list[ThresholdCurve]]:
+    """The curves of each reference in several tomograms, references in the order in which they first come."""
     together: dict[str, list[ThresholdCurve]] = {}
     for curve in (curve for tomogram in curves for curve in tomogram):
         together.setdefault(curve.reference, []).append(curve)
-    best = {}
-    for reference, own in together.items():
-        stack = stack_curves(own)
-        best[reference] = _best(stack, stack.tp.sum(0), stack.fp.sum(0), int(stack.particles.sum()), fbeta)
-    return best
+    return together
 
 
 def honest_scores(curves: Mapping[str, Sequence[ThresholdCurve]], *, fbeta: float = 1.0) -> pd.DataFrame:
@@ -175,12 +184,11 @@ def honest_scores(curves: Mapping[str, Sequence[ThresholdCurve]], *, fbeta: floa
         if len(own) < 2:
             continue
         stack = stack_curves([curve for _, curve in own])
-        tp, fp, particles = stack.tp.sum(0), stack.fp.sum(0), int(stack.particles.sum())
+        tp, fp, particles = stack.summed()
         for index, (tomogram, curve) in enumerate(own):
             others = tp - stack.tp[index], fp - stack.fp[index], particles - curve.particles
             threshold = _best(stack, *others, fbeta)
-            found, false = (int(count) for count in curve.counts(threshold))
-            counts = Counts(found, false, curve.particles - found)
+            counts = curve.counts_above(threshold)
             rows.append(
                 (
                     tomogram, curve.reference, curve.class_name, threshold, counts.tp, counts.fp, counts.fn,
@@ -251,6 +259,10 @@ class Stack:
     tp: IntArray
     fp: IntArray
     particles: IntArray
+
+    def summed(self) -> tuple[IntArray, IntArray, int]:
+        """True and false positives by threshold, and the number of particles, of all tomograms together."""
+        return self.tp.sum(0), self.fp.sum(0), int(self.particles.sum())
 
 
 def stack_curves(curves: Sequence[ThresholdCurve]) -> Stack:

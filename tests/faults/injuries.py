@@ -147,9 +147,15 @@ def complete(
 
 def _retry_of(platform: LivePlatform, run_id: str, seconds: float = 45) -> str | None:
     """The run by which the platform retries another one; ``None`` if there is none after a while."""
-    tags = {tag["key"]: tag["value"] for tag in platform.run(run_id)["tags"]}
-    if tags.get("dagster/will_retry") != "true":
-        return None
+
+    def told() -> str | None:
+        tags = {tag["key"]: tag["value"] for tag in platform.run(run_id)["tags"]}
+        return tags.get("dagster/will_retry")
+
+    # Whoever ends the run says it a moment later.
+    with suppress(TimeoutError):
+        if wait_for("whether the run will be tried again", told, 5) != "true":
+            return None
 
     def look() -> str | None:
         for run in platform.runs():

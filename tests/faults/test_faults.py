@@ -9,6 +9,8 @@ import os
 import signal
 import time
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from injuries import (
@@ -45,15 +47,30 @@ def pick(platform: LivePlatform, tomogram: str) -> str:
     return platform.launch("pick_tomogram", model="net", tomogram=tomogram)
 
 
-def test_killed_while_writing(platform: LivePlatform, outcome: Outcome) -> None:
-    """A run is killed (SIGKILL) while it writes."""
+class Writing(NamedTuple):
+    """A run that was stopped while it writes a product anew."""
+
+    product: Path
+    before: str  # the hash of the file that is to be replaced
+    run: str
+    pid: int
+    temporary: Path
+    written: int  # bytes, so far
+
+
+def catch_second_embedding(platform: LivePlatform) -> Writing:
+    """Embed the large tomogram, and once more, until the second run writes: its process is stopped there."""
     product = platform.data / "products" / "tomogram_embeddings" / "net" / f"{LARGE}.temb"
     assert platform.finished(embed_densely(platform)) == "SUCCESS"
     before = sha256_of_file(product)
-
     run = embed_densely(platform)
     pid, temporary = catch_writing(product.parent, product.name)
-    written = temporary.stat().st_size
+    return Writing(product, before, run, pid, temporary, temporary.stat().st_size)
+
+
+def test_killed_while_writing(platform: LivePlatform, outcome: Outcome) -> None:
+    """A run is killed (SIGKILL) while it writes."""
+    product, before, run, pid, temporary, written = catch_second_embedding(platform)
     os.kill(pid, signal.SIGKILL)
     killed = time.monotonic()
     assert pid == platform.process_of(run)
@@ -70,13 +87,7 @@ def test_killed_while_writing(platform: LivePlatform, outcome: Outcome) -> None:
 
 def test_cancelled(platform: LivePlatform, outcome: Outcome) -> None:
     """A person cancels a run while it writes."""
-    product = platform.data / "products" / "tomogram_embeddings" / "net" / f"{LARGE}.temb"
-    assert platform.finished(embed_densely(platform)) == "SUCCESS"
-    before = sha256_of_file(product)
-
-    run = embed_densely(platform)
-    pid, temporary = catch_writing(product.parent, product.name)
-    written = temporary.stat().st_size
+    product, before, run, pid, temporary, written = catch_second_embedding(platform)
     cancel_while_stopped(platform, run, pid)
     cancelled = time.monotonic()
     outcome.seen.append(f"cancelled after {written / 1e6:.1f} of {product.stat().st_size / 1e6:.1f} MB")

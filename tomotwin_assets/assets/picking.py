@@ -42,7 +42,7 @@ from tomotwin_lib.similarity import similarity_map as compare
 from tomotwin_lib.voxel_sizes import differing_voxel_sizes
 
 
-@dg.asset(partitions_def=pairs, kinds={"numpy"}, pool="gpu", backfill_policy=SEVERAL_A_RUN, code_version="1")
+@dg.asset(partitions_def=pairs, kinds={"numpy"}, pool="gpu", backfill_policy=SEVERAL_A_RUN, code_version="2")
 @each_partition
 def similarity_map(
     context: dg.AssetExecutionContext,
@@ -119,6 +119,8 @@ def located_picks(
     """The particles: local maxima of the similarity, of which the best one stays where boxes overlap."""
     model, tomogram = split_key(context.partition_key)
     started = time.perf_counter()
+    file = data_folder.calibration_file()
+    background = None if config.max_false_picks is None else read_calibration(file)
     picks = locate(
         similarity_map,
         tolerance=config.tolerance,
@@ -130,9 +132,8 @@ def located_picks(
     )
     expected: dict[str, Any] = {}
     calibration: list[str] = []
-    if config.max_false_picks is not None:
-        file = data_folder.calibration_file()
-        picks = keep_expected(calibrated(picks, read_calibration(file), file), config.max_false_picks, file)
+    if config.max_false_picks is not None and background is not None:
+        picks = keep_expected(calibrated(picks, background, file), config.max_false_picks, file)
         calibration = [md5_of_file(file)]
         expected = {
             "false_picks_to_expect": metadata.table(calibration_table(picks)),

@@ -66,7 +66,6 @@ def run(args: argparse.Namespace) -> None:
     from tomotwin_lib.formats.frames import read_picks
     from tomotwin_lib.formats.ground_truth import read_box_sizes, read_particle_positions
     from tomotwin_lib.honest_evaluation import evaluate_honestly
-    from tomotwin_lib.thresholds import pooled_thresholds, threshold_curves
 
     box_sizes = read_box_sizes(args.size)
     pairs = [
@@ -76,10 +75,9 @@ def run(args: argparse.Namespace) -> None:
     tomograms = dict(zip(_names(args.locate), pairs, strict=True))
     found = evaluate_honestly(tomograms, box_sizes, fbeta=args.fbeta, within=args.within, step=args.step)
     calibration = measure_background(pairs, box_sizes)
-    thresholds = pooled_thresholds(threshold_curves(*pair, box_sizes, args.step) for pair in pairs)
-    outputs = _write(folder, found, thresholds)
+    outputs = _write(folder, found)
     figure = precision_recall_chart(
-        found.curves, f"{len(pairs)} tomograms; dots: best similarity on all together", thresholds
+        found.curves, f"{len(pairs)} tomograms; dots: best similarity on all together", found.thresholds
     )
     outputs.append(save_figure(folder / "precision_recall.png", figure))
     outputs.append(folder / "calibration.json")
@@ -97,7 +95,7 @@ def _names(paths: list[str]) -> list[str]:
     return folders if len(set(folders)) == len(folders) else [str(Path(path).resolve()) for path in paths]
 
 
-def _write(folder: Path, found: HonestEvaluation, thresholds: dict[str, float]) -> list[Path]:
+def _write(folder: Path, found: HonestEvaluation) -> list[Path]:
     from tomotwin_lib.files import atomic_path, write_json
 
     tables = {
@@ -112,7 +110,7 @@ def _write(folder: Path, found: HonestEvaluation, thresholds: dict[str, float]) 
     parts = {"summary": found.summary, "by_reference": found.by_reference, "centring": found.centring}
     # JSON knows no NaN.
     plain = {name: _plain(table) for name, table in parts.items()}
-    write_json(record, {**plain, "thresholds": thresholds})
+    write_json(record, {**plain, "thresholds": found.thresholds})
     return [record, *(folder / name for name in tables)]
 
 

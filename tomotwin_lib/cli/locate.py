@@ -61,8 +61,6 @@ def run(args: argparse.Namespace) -> None:
     folder = ensure_writable_folder(args.output)
     if args.processes < 1:
         raise InputError("--processes", f"{args.processes} is no number of processes", "Give 1 or more")
-    from tomotwin_lib.boxes import box_size_of
-    from tomotwin_lib.competition import Competition
     from tomotwin_lib.formats.frames import read_similarity_map, write_picks
     from tomotwin_lib.formats.ground_truth import read_box_sizes
     from tomotwin_lib.heatmaps import check_heatmap_files
@@ -70,8 +68,6 @@ def run(args: argparse.Namespace) -> None:
     calibration = check_calibration(args)
     box_sizes = read_box_sizes(args.boxsize)
     similarity = read_similarity_map(args.map)
-    for column in Competition(similarity).targets:
-        box_size_of(similarity.references[column], box_sizes)
     heatmaps = []
     if args.write_heatmaps:
         heatmaps = [folder / f"{stem}.mrc" for stem in file_stems(similarity.references)]

@@ -17,7 +17,7 @@ class CommandFormatter(RichHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help
-        silent = action.default in (None, True, False, argparse.SUPPRESS) or not action.option_strings
+        silent = action.default in (None, True, False, [], argparse.SUPPRESS) or not action.option_strings
         if text is None or silent or "(default" in text:
             return text
         default = action.default

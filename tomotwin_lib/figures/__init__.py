@@ -12,11 +12,12 @@ from tomotwin_lib.figures.galleries import similarity_slices, subvolume_gallery
 from tomotwin_lib.figures.leaderboards import leaderboard_chart
 from tomotwin_lib.figures.picks import orthoslices_with_picks
 from tomotwin_lib.figures.precision_recall import precision_recall_chart
-from tomotwin_lib.figures.style import PALETTE, drawn, png_bytes, save_figure
+from tomotwin_lib.figures.style import PALETTE, drawn, encoded, png_bytes, save_figure, shrunk
 
 __all__ = [
     "PALETTE",
     "drawn",
+    "encoded",
     "leaderboard_chart",
     "orthoslices_with_picks",
     "picks_beside_similarity",
@@ -25,6 +26,7 @@ __all__ = [
     "save_figure",
     "score_bars",
     "score_histogram",
+    "shrunk",
     "similarity_histogram",
     "similarity_slices",
     "subvolume_gallery",

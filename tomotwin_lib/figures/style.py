@@ -95,21 +95,25 @@ def png_bytes(figure: Figure | Image.Image, max_bytes: int = 400_000) -> bytes:
         If not even 30 dpi fit.
     """
     picture = drawn(figure) if isinstance(figure, Figure) else figure
-    content, share = _encoded(picture), 1.0
-    if len(content) <= max_bytes:
-        return content
-    content = _encoded(_with_palette(picture))
+    content = encoded(picture)
+    return content if len(content) <= max_bytes else shrunk(picture, max_bytes)
+
+
+def shrunk(picture: Image.Image, max_bytes: int) -> bytes:
+    """A picture that is too large as PNG of at most ``max_bytes``; see :func:`png_bytes`."""
+    content, share = encoded(_with_palette(picture)), 1.0
     while len(content) > max_bytes:
         # Bytes grow with the area; a little less than the estimate spares another round.
         share *= min(0.95 * (max_bytes / len(content)) ** 0.5, 0.9)
         if share * DPI < _SMALLEST_DPI:
             raise ValueError(f"the figure does not fit into {max_bytes} bytes even at {_SMALLEST_DPI} dpi")
         width, height = (max(1, round(edge * share)) for edge in picture.size)
-        content = _encoded(_with_palette(picture.resize((width, height), Image.Resampling.LANCZOS)))
+        content = encoded(_with_palette(picture.resize((width, height), Image.Resampling.LANCZOS)))
     return content
 
 
-def _encoded(picture: Image.Image) -> bytes:
+def encoded(picture: Image.Image) -> bytes:
+    """A picture as PNG, in all its pixels and colours."""
     buffer = io.BytesIO()
     # Noise, which fills tomograms, does not become smaller at higher levels, only slower.
     picture.save(buffer, format="PNG", compress_level=3)
