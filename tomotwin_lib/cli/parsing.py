@@ -62,7 +62,7 @@ class CommandParser(argparse.ArgumentParser):
         raise InputError(self.prog, message, f"`{self.prog} --help` shows the options")
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
+def add_device(parser: argparse._ActionsContainer) -> None:
     """Where the network is evaluated."""
     parser.add_argument(
         "--device",
