@@ -32,6 +32,7 @@ DEVICE_VARIABLE = "TOMOTWIN_DEVICE"
 PRODUCTS_VARIABLE = "TOMOTWIN_PRODUCTS"
 DEMO = Path("data") / "demo"
 SECTIONS = (
+    "simulation",
     "training",
     "embedding",
     "similarity",

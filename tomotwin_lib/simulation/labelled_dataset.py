@@ -96,7 +96,7 @@ def simulate_labelled_dataset(
         anything else than this data set, or another model of that name.
     """
     output = Path(output)
-    parameters = {"version": VERSION, **recipe.recorded()}
+    parameters = recorded_parameters(recipe)
     reused = holds(output, parameters)
     model = None
     if model_configuration is not None:
@@ -131,6 +131,11 @@ def simulate_labelled_dataset(
         mask_names=truth / MASK_NAMES if names else None,
         picture=output / "simulation.png" if names else None,
     )
+
+
+def recorded_parameters(recipe: Recipe) -> dict[str, Any]:
+    """What the record of a data set says that it was made with."""
+    return {"version": VERSION, **recipe.recorded()}
 
 
 def _molecules(recipe: Recipe, voxel_size: float) -> list[Molecule]:
