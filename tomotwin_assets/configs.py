@@ -103,6 +103,93 @@ def op_config(assets: Iterable[str], settings: Settings) -> dict[str, Any]:
     return {asset: {"config": recorded(resolve(asset, settings))} for asset in assets if asset in CONFIGS}
 
 
+@settings_of("simulated_tomograms", "simulation")
+class SimulationConfig(dg.Config):
+    """What to simulate for training; ranges are the least and the most, drawn from for every tomogram."""
+
+    enabled: bool = Field(default=False, description="Whether to simulate at all. If not, nothing is made.")
+    structures: list[str] = Field(
+        default=[],
+        description="Density maps (MRC), atomic models (PDB, mmCIF), or folders of them, in the data folder "
+        "or with whole paths; each file's name tells the label.",
+    )
+    made_up: int = Field(
+        default=20,
+        ge=0,
+        le=1000,
+        json_schema_extra=unit("molecules"),
+        description="Made-up molecules of random shape, mass and symmetry beside them. With neither, the "
+        "five built-in shapes.",
+    )
+    tomograms: int = Field(
+        default=2,
+        ge=0,
+        json_schema_extra=unit("tomograms"),
+        description="Whole tomograms with ground truth and class masks, kept in simulated/.",
+    )
+    tomogram_size: list[int] = Field(
+        default=[200, 200, 80],
+        min_length=3,
+        max_length=3,
+        json_schema_extra=unit("voxels"),
+        description="Of each of them along X, Y and Z; at least 37.",
+    )
+    subvolumes_per_class: int = Field(
+        default=80,
+        ge=1,
+        json_schema_extra=unit("subvolumes"),
+        description="To train on, of each molecule; a quarter as many are made to validate with.",
+    )
+    crowding: float = Field(
+        default=0.05,
+        gt=0,
+        le=0.3,
+        json_schema_extra=unit("share of the volume"),
+        description="What particles take up in the tomograms: 0.02 is dilute, 0.1 crowded.",
+    )
+    distractors: bool = Field(
+        default=True,
+        description="Membranes, gold, filaments, microtubules, carbon and ice crystals beside the molecules.",
+    )
+    method: Literal["fourier", "tilt_series"] = Field(
+        default="fourier",
+        description="The tilt series as one filter, or image by image, which takes about ten times as long.",
+    )
+    snr: list[float] = Field(
+        default=[0.05, 0.5],
+        min_length=2,
+        max_length=2,
+        json_schema_extra=unit("variance ratio"),
+        description="Range of the signal inside particles over the noise.",
+    )
+    defocus_in_micrometres: list[float] = Field(
+        default=[2.0, 5.0],
+        min_length=2,
+        max_length=2,
+        json_schema_extra=unit("µm"),
+        description="Range of the underfocus.",
+    )
+    voxel_size_in_angstrom: list[float] = Field(
+        default=[10.0, 10.0],
+        min_length=2,
+        max_length=2,
+        json_schema_extra=unit("Å"),
+        description="Range of the voxel size of tomograms and subvolumes.",
+    )
+    thickness_in_nanometres: list[float] = Field(
+        default=[],
+        max_length=2,
+        json_schema_extra=unit("nm"),
+        description="Range of the thickness of the ice. Empty: the whole depth of the tomogram.",
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        description="Where chance begins: the same seed gives the same data.",
+        json_schema_extra=unit("none"),
+    )
+
+
 @settings_of("trained_model", "training")
 class TrainingConfig(dg.Config):
     """How long to train and what to keep; how to train stands in the model's JSON file."""

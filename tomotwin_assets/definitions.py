@@ -11,6 +11,7 @@ from tomotwin_assets.assets import (
     picking,
     production,
     published,
+    simulated,
     sources,
     training,
 )
@@ -20,11 +21,16 @@ from tomotwin_assets.resources import ComputeDevice, DataFolder
 
 OWNERS = ["team:picking"]
 
+_made_by: dict[str, list[Any]] = {
+    folder.key.to_user_string(): [published.published_data] for folder in sources.folders
+}
+_made_by[sources.SUBVOLUMES].append(simulated.simulated_tomograms)
+
 _assets: list[Any] = [
-    *dg.load_assets_from_modules([published], group_name="sources"),
+    *dg.load_assets_from_modules([published, simulated], group_name="sources"),
     # Through the folders it is before everything, yet only what changes in them makes products out of date.
     *(
-        folder.replace_attributes(group_name="sources", deps=[published.published_data])
+        folder.replace_attributes(group_name="sources", deps=_made_by[folder.key.to_user_string()])
         for folder in sources.folders
     ),
     *dg.load_assets_from_modules([training], group_name="training"),

@@ -1,4 +1,4 @@
-"""What can be launched as a whole: one job a stage, the fetching of published data, and the look into the
+"""What can be launched as a whole: one job a stage, the fetching or simulating of data, and the look into the
 data folder.
 
 The launchpad of each opens with all its settings filled in, and tells beside each what it does.
@@ -47,6 +47,13 @@ asset_jobs = [
         description="Fetches what TomoTwin's authors have published into the data folder: say what in the "
         "launchpad.",
         config={"ops": {"published_data": {"config": {"names": []}}}},
+    ),
+    dg.define_asset_job(
+        "simulate_training_data",
+        selection=["simulated_tomograms"],
+        description="Simulates tomograms and cuts subvolumes to train on into the data folder: set enabled, "
+        "in the launchpad or in [simulation] of tomotwin.toml, and say what.",
+        config=settings("simulated_tomograms"),
     ),
 ]
 

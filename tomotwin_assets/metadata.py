@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
 from tomotwin_assets.resources import DataFolder
 from tomotwin_lib.embedding.estimate import Estimate
@@ -28,6 +29,12 @@ TABLE_ROWS = 200
 def picture(figure: Figure) -> dg.MarkdownMetadataValue:
     """A figure as an inline picture of at most ``PICTURE_BYTES``."""
     return _inline(png_bytes(figure, max_bytes=PICTURE_BYTES))
+
+
+def picture_in(path: Path) -> dg.MarkdownMetadataValue:
+    """A picture of a file as an inline one of at most ``PICTURE_BYTES``."""
+    with Image.open(path) as image:
+        return _inline(shrunk(image.convert("RGB"), PICTURE_BYTES))
 
 
 def pictures(data_folder: DataFolder, product: tuple[str, ...], **figures: Figure) -> dict[str, Any]:

@@ -34,6 +34,7 @@ PRODUCTS_VARIABLE = "TOMOTWIN_PRODUCTS"
 SHIPPED_VARIABLE = "TOMOTWIN_SHIPPED_MODELS"
 DEMO = Path("data") / "demo"
 SECTIONS = (
+    "simulation",
     "training",
     "embedding",
     "similarity",

@@ -19,7 +19,15 @@ from tomotwin_assets.stages import STAGES
 SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
 
 GROUPS = {
-    "sources": {"published_data", "subvolumes", "references", "models", "tomograms", "ground_truth"},
+    "sources": {
+        "published_data",
+        "simulated_tomograms",
+        "subvolumes",
+        "references",
+        "models",
+        "tomograms",
+        "ground_truth",
+    },
     "training": {"training_data", "trained_model"},
     "embedding": {"tomogram", "reference_volumes", "reference_embeddings", "tomogram_embeddings"},
     "picking": {"similarity_map", "located_picks", "picked_coordinates"},
@@ -42,7 +50,8 @@ PARTITIONS = {
 }
 PARENTS = {
     "published_data": set(),
-    "subvolumes": {"published_data"},
+    "simulated_tomograms": set(),
+    "subvolumes": {"published_data", "simulated_tomograms"},
     "references": {"published_data"},
     "models": {"published_data"},
     "tomograms": {"published_data"},
@@ -67,11 +76,14 @@ def test_definitions_load() -> None:
     dg.Definitions.validate_loadable(defs)
 
 
-def test_there_are_nineteen_assets_of_which_fourteen_are_made_here() -> None:
-    assert len(SPECS) == 19
+def test_there_are_twenty_assets_of_which_fifteen_are_made_here() -> None:
+    assert len(SPECS) == 20
     materialisable = {key.to_user_string() for key in defs.resolve_asset_graph().materializable_asset_keys}
-    assert materialisable == set(SPECS) - GROUPS["sources"] | {"published_data"}
-    assert len(materialisable) == 14
+    assert materialisable == set(SPECS) - GROUPS["sources"] | {
+        "published_data",
+        "simulated_tomograms",
+    }
+    assert len(materialisable) == 15
 
 
 def test_groups() -> None:
@@ -99,6 +111,7 @@ def test_jobs_and_sensors() -> None:
         "compare_models",
         "produce_picks",
         "fetch_published_data",
+        "simulate_training_data",
         "promote_model",
         "reevaluate",
         "register_data_folder",
@@ -123,7 +136,14 @@ def test_networks_run_in_the_pool_of_the_gpu() -> None:
         if definition.is_executable and "gpu" in {getattr(definition.op, "pool", None)}
     }
     # A similarity map too: it embeds the tomogram where the embedding is not stored.
-    assert pools == {"trained_model", "reference_embeddings", "tomogram_embeddings", "similarity_map"}
+    # And simulated tomograms are computed where networks are.
+    assert pools == {
+        "simulated_tomograms",
+        "trained_model",
+        "reference_embeddings",
+        "tomogram_embeddings",
+        "similarity_map",
+    }
 
 
 def test_stages_paths_and_formats_cover_all_products() -> None:

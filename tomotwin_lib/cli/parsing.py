@@ -70,7 +70,7 @@ def add_model(parser: argparse.ArgumentParser, **options: Any) -> None:
     )
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
+def add_device(parser: argparse._ActionsContainer) -> None:
     """Where the network is evaluated."""
     parser.add_argument(
         "--device",

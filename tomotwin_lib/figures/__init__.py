@@ -12,6 +12,7 @@ from tomotwin_lib.figures.galleries import similarity_slices, subvolume_gallery
 from tomotwin_lib.figures.leaderboards import leaderboard_chart
 from tomotwin_lib.figures.picks import orthoslices_with_picks
 from tomotwin_lib.figures.precision_recall import precision_recall_chart
+from tomotwin_lib.figures.simulated import simulated_slices
 from tomotwin_lib.figures.style import PALETTE, drawn, encoded, png_bytes, save_figure, shrunk
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "shrunk",
     "similarity_histogram",
     "similarity_slices",
+    "simulated_slices",
     "steps_curve",
     "subvolume_gallery",
     "training_curve",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,10 @@ CROWD_IN_CUT_SHAPE = 20
 
 @dataclass(frozen=True)
 class SimulatedDataset:
-    """Where the parts of a simulated data set lie; ``reused`` says that it was there already."""
+    """Where the parts of a simulated data set lie; ``reused`` says that it was there already.
+
+    ``masks``, the file that names their values and the picture are those of :mod:`.labelled_dataset`.
+    """
 
     folder: Path
     tomograms: list[Path]
@@ -59,6 +62,9 @@ class SimulatedDataset:
     box_sizes: Path
     reused: bool
     model: Path | None = None
+    masks: list[Path] = field(default_factory=list)
+    mask_names: Path | None = None
+    picture: Path | None = None
 
 
 def simulate_dataset(

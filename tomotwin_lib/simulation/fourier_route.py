@@ -39,8 +39,8 @@ def image_in_fourier_space(
         spectrum *= signal_factor
         spectrum *= _contrast_transfer(shape, imaging, device)
         signal = _cropped(torch.fft.irfftn(spectrum, s=shape), density.shape)
-        noise = torch.as_tensor(rng.standard_normal(shape, dtype=np.float32), device=device)
-        spectrum = torch.fft.rfftn(noise)
+        white = torch.as_tensor(rng.standard_normal(shape, dtype=np.float32), device=device)
+        spectrum = torch.fft.rfftn(white)
         spectrum *= noise_factor
         noise = _cropped(torch.fft.irfftn(spectrum, s=shape), density.shape)
     return signal, noise

@@ -95,7 +95,7 @@ def build_specimen(
     placer = Placer(density, class_mask, gap, rng)
     rows: list[tuple[str, npt.NDArray[np.float64], Rotation]] = []
     # Large ones first: a small one finds room between large ones, not the other way about.
-    for index in sorted(range(len(molecules)), key=lambda index: -_volume(molecules[index])):
+    for index in sorted(range(len(molecules)), key=lambda index: -mask_volume(molecules[index])):
         molecule, count = molecules[index], counts[index]
         if count == 0:
             continue
@@ -159,7 +159,7 @@ def _counts(
     if particles_per_class is not None:
         return [int(particles_per_class)] * len(molecules)
     wanted = (crowding or 0.0) * float(np.prod(shape))
-    volumes = np.array([_volume(molecule) for molecule in molecules])
+    volumes = np.array([mask_volume(molecule) for molecule in molecules])
     # Rounds of all, each in a new order, until the volume is full: as even as whole particles allow.
     rounds, rest = divmod(wanted, volumes.sum())
     order = rng.permutation(len(molecules))
@@ -167,7 +167,7 @@ def _counts(
     return [int(rounds) + int(index in last) for index in range(len(molecules))]
 
 
-def _volume(molecule: Molecule) -> int:
+def mask_volume(molecule: Molecule) -> int:
     """Voxels of a molecule's mask."""
     return int((molecule.density > MASK_LEVEL * molecule.density.max()).sum())
 

@@ -46,7 +46,7 @@ def tilt_scheme(imaging: Imaging, thickness_in_nanometres: float, rng: np.random
     rng : source of the errors of alignment.
     """
     steps = int(np.floor(imaging.maximum_tilt_in_degrees / imaging.tilt_step_in_degrees + 1e-9))
-    degrees = np.arange(-steps, steps + 1) * imaging.tilt_step_in_degrees
+    degrees = np.arange(-steps, steps + 1, dtype=np.float64) * imaging.tilt_step_in_degrees
     dose_an_image = imaging.dose_in_electrons_per_square_angstrom / len(degrees)
     dose = np.empty(len(degrees))
     dose[dose_symmetric_order(degrees)] = (np.arange(len(degrees)) + 0.5) * dose_an_image

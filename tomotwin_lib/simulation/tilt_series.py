@@ -135,7 +135,12 @@ def _weighted(
     kx = torch.fft.rfftfreq(width, device=device)
     squared = _squared_frequency((height, width), imaging, device)
     factor = torch.exp(-imaging.shared_b_factor / 4 * squared)
-    factor = factor * torch.as_tensor(ramp(np.fft.rfftfreq(width), size, imaging), device=device).float()
+    factor = (
+        factor
+        * torch.as_tensor(
+            ramp(np.fft.rfftfreq(width).astype(np.float64), size, imaging), device=device
+        ).float()
+    )
     if imaging.phase_flipped:
         # One sign for the whole image, as most programs correct it; heights other than 0 are a little off.
         plain = contrast_transfer(

@@ -19,7 +19,9 @@ from tomotwin_lib.cli import embed, evaluate, locate, output, pick, simulate, tr
 from tomotwin_lib.cli import map as map_command
 from tomotwin_lib.cli.main import COMMANDS, build_parser, build_single_parser
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.simulation.dataset import simulate_dataset
+from tomotwin_lib.simulation import labelled_dataset
+from tomotwin_lib.simulation.dataset import SimulatedDataset, simulate_dataset
+from tomotwin_lib.simulation.recipe import Recipe
 from tomotwin_lib.training import trainer
 
 Lab = Any
@@ -236,6 +238,33 @@ def test_simulate_has_the_defaults_of_the_library() -> None:
         defaults["particles_per_class"], defaults["subvolumes_per_class"],
     )  # fmt: skip
     assert args.run is simulate.run
+
+
+def test_simulate_of_crowded_specimens(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def note(output: Path, recipe: Recipe, **options: object) -> SimulatedDataset:
+        asked.update(recipe=recipe, **options)
+        raise InputError("stop", "here", "please")
+
+    monkeypatch.setattr(labelled_dataset, "simulate_labelled_dataset", note)
+    options = (
+        "--made_up 3 --structures a b --distractors --crowding 0.1 --method tilt_series --snr 0.1 0.3 "
+        "--defocus 2 5 --voxel_size 9 --thickness 100 200 --size 50 60 70 --tomograms 2 --seed 4 "
+        "--subvolumes 7 --device cpu --no-progress"
+    )
+    assert "stop: here" in run("main", "simulate", "-o", tmp_path, *options.split()).err
+    assert asked == {"recipe": Recipe(
+        structures=("a", "b"), made_up=3, seed=4, tomograms=2, tomogram_shape=(70, 60, 50), crowding=0.1,
+        distractors=True, method="tilt_series", snr=(0.1, 0.3), defocus_in_micrometres=(2, 5),
+        voxel_size_in_angstrom=(9, 9), thickness_in_nanometres=(100, 200), subvolumes_per_class=7,
+    ), "device": "cpu", "progress": False}  # fmt: skip
+    run("main", "simulate", "-o", tmp_path, "--distractors")
+    assert asked["recipe"] == Recipe(particles_per_class=10, distractors=True)
+    assert (
+        "Give one, or the least and the most"
+        in run("main", "simulate", "-o", tmp_path, "--snr", "1", "2", "3").err
+    )
 
 
 @pytest.mark.parametrize(
