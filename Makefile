@@ -43,7 +43,7 @@ test-all: install
 test-deploy: install-services
 	$(BIN)/python -m pytest -m "not exhaustive" tests/deploy
 
-# The same with the demo and the network that it trains when it is asked to: half an hour.
+# The demo through the same services, with the network that ships: some minutes.
 test-deploy-demo: install-services
 	$(BIN)/python -m pytest -m "deploy and exhaustive" tests/deploy
 

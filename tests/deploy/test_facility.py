@@ -14,7 +14,9 @@ from facility import Facility, facility
 from postgres_server import postgres_server
 
 from tomotwin_assets import demo
+from tomotwin_assets.settings import SHIPPED_VARIABLE
 from tomotwin_assets.values import read_report
+from tomotwin_lib.networks.shipped_networks import DEFAULT
 
 pytestmark = pytest.mark.deploy
 
@@ -46,12 +48,13 @@ def test_the_whole_graph_with_several_runs_at_once(tmp_path: Path, monkeypatch: 
 @pytest.mark.exhaustive
 def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "data"
-    demo.prepare(data, train=True)
+    demo.prepare(data, train=False)
+    monkeypatch.setenv(SHIPPED_VARIABLE, "true")
     tomograms = [path.stem for path in sorted((data / "tomograms").glob("*.mrc"))]
     with postgres_server() as postgres, facility(tmp_path, data, postgres) as platform:
         for name, value in postgres.environment.items():
             monkeypatch.setenv(name, value)
-        platform.run_graph(demo.MODEL, tomograms, seconds=7200)
+        platform.run_graph(DEFAULT, tomograms, seconds=7200)
     for tomogram in tomograms:
-        report = read_report(data / "products" / "evaluation_report" / demo.MODEL / f"{tomogram}.json")
+        report = read_report(data / "products" / "evaluation_report" / DEFAULT / f"{tomogram}.json")
         assert (report.mean("F1", best_case=True) or 0.0) > 0.3
