@@ -17,7 +17,7 @@ from tomotwin_lib.cli.parsing import CommandParser, add_device, add_progress
 from tomotwin_lib.files import ensure_writable_folder, md5_of_file, write_json
 from tomotwin_lib.networks.configuration import read_configuration
 from tomotwin_lib.training.recipe import Recipe
-from tomotwin_lib.training.simulated_pool import find_structures, simulated_pool
+from tomotwin_lib.training.simulated_pool import labelled_structures, simulated_pool
 from tomotwin_lib.training.tomogram_training import require_budget, require_place, train_on_tomograms
 
 TOMOGRAMS = 80
@@ -56,7 +56,7 @@ def _run(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         progress=options.progress,
     )
-    structures = find_structures(options.structures, options.exclude) if options.structures else []
+    structures = labelled_structures(options.structures, options.exclude) if options.structures else []
     last = result.steps.iloc[-1]
     record = {
         "md5": md5_of_file(result.network),

@@ -34,7 +34,7 @@ from tomotwin_lib.simulation.made_up_molecules import made_up_molecule
 from tomotwin_lib.simulation.molecules import Molecule, read_molecule
 from tomotwin_lib.simulation.specimen import build_specimen
 from tomotwin_lib.thresholds import threshold_curves
-from tomotwin_lib.training.simulated_pool import MADE_UP_SEED, MOST_MADE_UP, find_structures
+from tomotwin_lib.training.simulated_pool import MADE_UP_SEED, MOST_MADE_UP, labelled_structures
 
 OF_EACH_ORIGIN = 6
 PARTICLES = 8
@@ -66,7 +66,9 @@ def make_validation_set(
     if folder.exists():
         return folder
     real = (
-        [] if structures is None else [read_molecule(path) for path in find_structures(structures, exclude)]
+        []
+        if structures is None
+        else [read_molecule(path) for path in labelled_structures(structures, exclude)]
     )
     staging = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(staging, ignore_errors=True)

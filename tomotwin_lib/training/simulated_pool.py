@@ -15,13 +15,13 @@ from tqdm import tqdm
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import atomic_path, ensure_writable_folder, md5_of_file, write_json
 from tomotwin_lib.formats.ground_truth import label_from_name
-from tomotwin_lib.formats.volumes import VOLUME_SUFFIXES
 from tomotwin_lib.simulation.distractors import Distractors
 from tomotwin_lib.simulation.imaging import Imaging, image_specimen
 from tomotwin_lib.simulation.made_up_molecules import made_up_molecules
-from tomotwin_lib.simulation.molecules import MODEL_SUFFIXES, Molecule, molecule_of_kind, read_molecule
+from tomotwin_lib.simulation.molecules import Molecule, molecule_of_kind, read_molecule
 from tomotwin_lib.simulation.particles import KINDS
 from tomotwin_lib.simulation.specimen import build_specimen
+from tomotwin_lib.simulation.structures import find_structures
 from tomotwin_lib.training.labelled_tomograms import GREY_LEVELS, LabelledTomogram, grey_voxels, some_points
 
 MADE_UP_SEED = 7
@@ -123,7 +123,7 @@ def simulated_pool(
         raise InputError("--made_up", f"{made_up} molecules", f"Give 0 to {MOST_MADE_UP}")
     if seed < 0:
         raise InputError("--seed", f"{seed} is no seed", "Give 0 or more")
-    files = [] if structures is None else find_structures(structures, exclude)
+    files = [] if structures is None else labelled_structures(structures, exclude)
     record = {
         "grey_levels": GREY_LEVELS,
         "structures": {path.name: md5_of_file(path) for path in files},
@@ -145,7 +145,7 @@ def simulated_pool(
     return [_read(path) for path in paths]
 
 
-def find_structures(folder: str | Path, exclude: Collection[str] = ()) -> list[Path]:
+def labelled_structures(folder: str | Path, exclude: Collection[str] = ()) -> list[Path]:
     """Maps and models in a folder but those with an excluded label, sorted by name.
 
     Raises
@@ -153,17 +153,12 @@ def find_structures(folder: str | Path, exclude: Collection[str] = ()) -> list[P
     InputError
         If there is none left, two have one label, or no file has an excluded label.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(folder, "there is no such folder", "Give a folder of density maps or atomic models")
-    suffixes = (*VOLUME_SUFFIXES, *MODEL_SUFFIXES, *(f"{suffix}.gz" for suffix in MODEL_SUFFIXES))
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.lower().endswith(suffixes) and not path.name.startswith("."):
-            label = label_from_name(path.name)
-            if label in found:
-                raise InputError(path, f"{found[label].name} has the label {label} too", "Keep one of them")
-            found[label] = path
+    for path in find_structures([folder]):
+        label = label_from_name(path.name)
+        if label in found:
+            raise InputError(path, f"{found[label].name} has the label {label} too", "Keep one of them")
+        found[label] = path
     for label in exclude:
         if found.pop(label.lower(), None) is None:
             raise InputError("--exclude", f"{folder} holds no structure {label}", "Check the label")

@@ -12,7 +12,7 @@ import pytest
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.volumes import write_volume
 from tomotwin_lib.training.labelled_tomograms import GREY_LEVELS
-from tomotwin_lib.training.simulated_pool import PoolRanges, find_structures, simulated_pool
+from tomotwin_lib.training.simulated_pool import PoolRanges, labelled_structures, simulated_pool
 
 RANGES = PoolRanges(
     shape=(40, 60, 60), structures=1, made_up=1, shapes=1, crowding=(0.02, 0.03), snr=(5.0, 5.0)
@@ -87,4 +87,4 @@ def test_bad_parameters_are_refused(tmp_path: Path, structures: Path) -> None:
         PoolRanges(snr=(0.0, 1.0))
     (structures / "other_1abc.map").write_bytes(b"")
     with pytest.raises(InputError, match="label 1abc too"):
-        find_structures(structures)
+        labelled_structures(structures)
