@@ -135,8 +135,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--network",
-        nargs="+",
-        required=True,
+        nargs="*",
+        default=[],
         metavar="FILE",
         help=f"checkpoints or names of shipped networks; {HALF_TURNS} behind one averages over half turns",
     )

@@ -12,7 +12,6 @@ import torch
 
 from benchmarks.comparison.samples import Sample
 from benchmarks.comparison.template_matching import (
-    STRIDE,
     Matcher,
     Template,
     locate_peaks,
@@ -29,6 +28,9 @@ from tomotwin_lib.networks.checkpoint import LoadedNetwork, load_network
 from tomotwin_lib.networks.half_turns import average_half_turns
 from tomotwin_lib.similarity import similarity_map
 from tomotwin_lib.simulation.molecules import Molecule
+
+STRIDE = 2
+"""Distance in voxels of the positions at which networks are evaluated densely."""
 
 LOWEST = 0.3
 """Similarity above which a network's maxima are picks: below any threshold that would be chosen."""
@@ -127,14 +129,14 @@ class MatchingMethod:
         )
         count = len(orientations(self.angular_step))
         return (
-            f"normalised cross-correlation at every {STRIDE} voxels; templates: {what}, in {count} "
+            f"normalised cross-correlation at every voxel; templates: {what}, in {count} "
             f"orientations (about {self.angular_step:g}° apart), with the tomogram's missing wedge"
         )
 
     @property
     def settings(self) -> dict[str, Any]:
         """Orientations and templates."""
-        return {"clean": self.clean, "angular_step": self.angular_step, "stride": STRIDE}
+        return {"clean": self.clean, "angular_step": self.angular_step}
 
     def pick(self, sample: Sample, box_sizes: Mapping[str, int]) -> pd.DataFrame:
         """Search for each template in turn."""

@@ -131,7 +131,8 @@ def worst_figure(
         filled[kind] += 1
         around = _cut(volume_of(str(row["tomogram"])), [row["Z"], row["Y"], row["X"]])
         for axis, (axes, view) in enumerate(zip(panels, _VIEWS, strict=True)):
-            picture = np.nanmean(np.take(around, range(_HALF - 1, _HALF + 2), axis), axis=0)
+            # Not the mean of several: outside the tomogram there is nothing to take it of.
+            picture = np.take(around, _HALF, axis)
             low, high = np.nanpercentile(around, (1, 99))
             axes.imshow(picture, cmap="gray", origin="lower", vmin=low, vmax=high)
             edge = np.linspace(0, 2 * np.pi, 73)

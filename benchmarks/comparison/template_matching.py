@@ -1,15 +1,15 @@
 """Template matching by plain normalised cross-correlation, the usual way to find particles (Frangakis 2002).
 
-Every rotated template is correlated with the tomogram, each position's score is its largest correlation
-coefficient within the template's spherical mask (Roseman 2003: the local mean and deviation of the tomogram
-under the mask are taken out). The score is told at every second voxel, as networks are evaluated, with all of
-the tomogram's resolution: the tomogram and the template are split into their eight interleaved parts, which
-are correlated with each other at an eighth of the size and added up.
+Every rotated template is correlated with the tomogram at every voxel; a position's score is its largest
+correlation coefficient within the template's spherical mask (Roseman 2003: the local mean and deviation of
+the tomogram under the mask are taken out). At every second voxel, as networks are evaluated, it would not do:
+with contrast transfer a correlation has fallen to a third one voxel off along two axes.
+
+Written here since pytme, the library for it, is licensed under the GPL-2.0 only and is built by a compiler.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -28,14 +28,10 @@ from tomotwin_lib.simulation.molecules import Molecule
 from tomotwin_lib.simulation.rendering import render_copies
 from tomotwin_lib.suppression import suppress_overlapping
 
-STRIDE = 2
-"""Distance in voxels of the positions that are scored."""
-
 MOST_PICKS = 300
 """Local maxima of a template that are kept, the highest ones: far more than there are particles."""
 
-_BATCH = 4  # rotated templates whose spectra are in memory together
-_PHASES = list(itertools.product(range(STRIDE), repeat=3))
+_BATCH = 16  # templates that are rotated together
 # The two numbers of super-Fibonacci spirals; the second is the positive root of x⁴ = x + 4.
 _PHI, _PSI = float(np.sqrt(2)), 1.533751168755204288
 
@@ -47,8 +43,8 @@ class Template:
     Attributes
     ----------
     molecule : its density, bright; the mask is the sphere of its radius.
-    contrast_transfer : whether the density lacks the microscope's contrast transfer, so that the tomogram's
-        own is applied to it.
+    contrast_transfer : whether the density lacks what the microscope does to it, so that the tomogram's own
+        contrast transfer and envelope are applied to it.
     """
 
     molecule: Molecule
@@ -103,34 +99,28 @@ class Matcher:
         self, data: npt.NDArray[np.float32], imaging: Imaging, device: torch.device | str = "cpu"
     ) -> None:
         self.imaging, self.device = imaging, torch.device(device)
-        # Nothing wraps around into positions whose mask lies inside the tomogram; others count little.
-        even = [(0, -edge % STRIDE) for edge in data.shape]
-        bright = np.pad(-(data - data.mean()) / data.std(), even, mode="edge")
-        self._scored = tuple(edge // STRIDE for edge in bright.shape)
-        tomogram = torch.as_tensor(bright, dtype=torch.float32, device=self.device)
-        self._spectrum, self._squared = (self._spectra(volume) for volume in (tomogram, tomogram**2))
+        # What wraps around does so only where a mask reaches out of the tomogram.
+        bright = torch.as_tensor(-(data - data.mean()) / data.std(), device=self.device)
+        self._shape = data.shape
+        self._spectrum, self._squared = torch.fft.rfftn(bright), torch.fft.rfftn(bright**2)
 
     def search(
         self, template: Template, rotations: Rotation
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-        """The largest coefficient at each scored position, −1 to 1, and the number of its rotation.
-
-        Returns
-        -------
-        Both (z, y, x) at ``STRIDE``, from voxel 0 on.
-        """
+        """The largest coefficient at each voxel, −1 to 1, and the number of its rotation; both (z, y, x)."""
         radius = template.molecule.radius
-        deviation = self._local_deviation(radius)
-        best = torch.full(self._scored, -torch.inf, device=self.device)
-        which = torch.zeros(self._scored, dtype=torch.int32, device=self.device)
+        best = torch.full(self._shape, -torch.inf, device=self.device)
+        which = torch.zeros(self._shape, dtype=torch.int32, device=self.device)
+        half = 0
         with torch.inference_mode():
             for first, rotated in self._rotated(template, rotations, radius):
-                for offset, found in enumerate(self._correlate(rotated, self._spectrum)):
-                    higher = found > best
-                    best = torch.where(higher, found, best)
-                    which.masked_fill_(higher, first + offset)
-            best = (best / deviation).clamp(-1, 1)
-        return best.cpu().numpy(), which.cpu().numpy()
+                half = rotated.shape[-1] // 2
+                for offset, one in enumerate(rotated):
+                    found = self._correlate(one, self._spectrum)
+                    which.masked_fill_(found > best, first + offset)
+                    torch.maximum(best, found, out=best)
+            best = (_centred(best, half) / self._local_deviation(radius)).clamp(-1, 1)
+        return best.cpu().numpy(), _centred(which, half).cpu().numpy()
 
     def _rotated(
         self, template: Template, rotations: Rotation, radius: float
@@ -161,49 +151,35 @@ class Matcher:
             return sampled
         kz, ky, kx = (torch.as_tensor(axis, device=self.device) for axis in frequency_axes(shape))
         squared = (kz**2 + ky**2 + kx**2) / self.imaging.voxel_size_in_angstrom**2
+        # The envelope of the middle of the tilt series.
+        mean_dose = self.imaging.dose_in_electrons_per_square_angstrom / 2
+        b_factor = self.imaging.b_factor_in_square_angstrom + self.imaging.shared_b_factor
+        b_factor += self.imaging.dose_b_factor_in_square_angstrom * mean_dose
+        envelope = torch.exp(-b_factor / 4 * squared)
+        transfer = contrast_transfer(squared, self.imaging, self.imaging.defocus_in_micrometres)
         # Its sign is that of files, dark protein; what is searched is bright.
-        return -sampled * contrast_transfer(squared, self.imaging, self.imaging.defocus_in_micrometres)
+        return -sampled * envelope * transfer
 
     def _local_deviation(self, radius: float) -> torch.Tensor:
-        """√(Σ (f − mean)²) of the tomogram within the mask around each scored position."""
+        """√(Σ (f − mean)²) of the tomogram within the mask around each voxel."""
         edge = 2 * int(np.ceil(radius)) + 1
         mask = torch.as_tensor(_sphere(edge, radius), dtype=torch.float32, device=self.device)
         count = mask.sum()
-        total = self._correlate(mask[None], self._spectrum)[0]
-        squares = self._correlate(mask[None], self._squared)[0]
+        total, squares = (
+            _centred(self._correlate(mask, spectrum), edge // 2)
+            for spectrum in (self._spectrum, self._squared)
+        )
         # Far below what any noise has; keeps flat places from dividing by nothing.
         return (squares - total**2 / count).clamp_min(1e-3 * float(count)).sqrt()
 
-    def _spectra(self, volume: torch.Tensor) -> torch.Tensor:
-        parts = [volume[tuple(slice(start, None, STRIDE) for start in phase)] for phase in _PHASES]
-        return torch.fft.rfftn(torch.stack(parts), dim=(1, 2, 3))
-
-    def _correlate(self, templates: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
-        """Σ template(r) f(p + r) at the scored positions p: (k, edge, edge, edge) → (k, z, y, x)."""
-        half = templates.shape[-1] // 2
-        if max(templates.shape[-1] // STRIDE + 1 - edge for edge in self._scored) > 0:
+    def _correlate(self, template: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
+        """Σ template(n) f(p + n) at every voxel p, n counted from the template's corner."""
+        if any(edge > length for edge, length in zip(template.shape, self._shape, strict=True)):
             raise InputError(
-                "template", f"it is larger than the tomogram: {templates.shape[-1]} voxels", "Leave it out"
+                "template", f"it is larger than the tomogram: {template.shape[0]} voxels", "Leave it out"
             )
-        together = torch.zeros((len(templates), *spectra.shape[1:]), dtype=spectra.dtype, device=self.device)
-        for number, phase in enumerate(_PHASES):
-            # Voxels of the template that meet this part of the tomogram: half + r with r = phase, mod 2. The
-            # first has r = phase − 2 m, and so stands m places before the position in the part.
-            starts = [(half + at) % STRIDE for at in phase]
-            part = templates[(slice(None), *(slice(start, None, STRIDE) for start in starts))]
-            places = [(half + at) // STRIDE for at in phase]
-            padded = _spectrum_of_small(part, self._scored)
-            together += spectra[number] * padded.conj() * self._shift(places)
-        return torch.fft.irfftn(together, s=self._scored, dim=(1, 2, 3))
-
-    def _shift(self, places: list[int]) -> torch.Tensor:
-        """Factor that moves a correlation by so many places along (z, y, x)."""
-        kz, ky, kx = (
-            torch.as_tensor(axis, device=self.device)
-            for axis in frequency_axes(self._scored)  # type: ignore[arg-type]
-        )
-        angle = -2 * np.pi * (kz * places[0] + ky * places[1] + kx * places[2])
-        return torch.polar(torch.ones_like(angle), angle)
+        small = _spectrum_of_small(template, self._shape)
+        return torch.fft.irfftn(small.conj_physical_().mul_(spectrum), s=self._shape)
 
 
 def locate_peaks(
@@ -211,11 +187,11 @@ def locate_peaks(
 ) -> pd.DataFrame:
     """The local maxima of a map of scores as picks, the best first.
 
-    Between positions by a parabola along each axis; the better of two survives whose boxes overlap.
+    Between voxels by a parabola along each axis; the better of two survives whose boxes overlap.
 
     Parameters
     ----------
-    scores : (z, y, x) at ``STRIDE``.
+    scores : (z, y, x).
     number : of the reference; box_size : of its particles, in voxels; overlap : as for
         :func:`~tomotwin_lib.locating.locate`.
 
@@ -230,7 +206,7 @@ def locate_peaks(
     order = np.argsort(-values, kind="stable")[: 4 * MOST_PICKS]
     peaks, values = peaks[order], values[order]
     exact = peaks + np.stack([_vertex(scores, peaks, axis) for axis in range(3)], axis=1)
-    z, y, x = (STRIDE * exact).T.astype(np.float32)
+    z, y, x = exact.T.astype(np.float32)
     picks = pd.DataFrame({"X": x, "Y": y, "Z": z, "size": 1, "metric_best": values})
     picks = picks.assign(predicted_class=number, width=box_size, height=box_size, depth=box_size)
     return suppress_overlapping(picks, overlap).head(MOST_PICKS)
@@ -246,11 +222,16 @@ def _vertex(
     return np.where(curvature < 0, (before - after) / (2 * np.where(curvature < 0, curvature, -1)), 0.0)
 
 
-def _spectrum_of_small(volumes: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """``rfftn`` of volumes (k, z, y, x) padded with zeros to ``shape``, without transforming the zeros."""
+def _spectrum_of_small(volume: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """``rfftn`` of a volume (z, y, x) padded with zeros to ``shape``, without transforming the zeros."""
     depth, height, width = shape
-    spectrum = torch.fft.rfft(volumes, n=width, dim=3)
-    return torch.fft.fft(torch.fft.fft(spectrum, n=height, dim=2), n=depth, dim=1)
+    spectrum = torch.fft.rfft(volume, n=width, dim=2)
+    return torch.fft.fft(torch.fft.fft(spectrum, n=height, dim=1), n=depth, dim=0)
+
+
+def _centred(found: torch.Tensor, half: int) -> torch.Tensor:
+    """Values told at a template's corner, told at its centre."""
+    return found.roll((half,) * 3, (0, 1, 2))
 
 
 def _sphere(edge: int, radius: float) -> npt.NDArray[np.bool_]:

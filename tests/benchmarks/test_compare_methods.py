@@ -21,7 +21,7 @@ SIZES = {"1abc": 10, "2xyz": 20}
 
 @pytest.fixture
 def failed() -> pd.DataFrame:
-    """Two proteins; one pick is right, four are false, one lies below the threshold, two particles are missed."""
+    """Two proteins: one pick right, four false, one below the threshold, and two particles missed."""
     truth = pd.DataFrame(
         {"class": ["1abc", "1abc", "2xyz"], "X": [10.0, 40, 40], "Y": [10.0, 10, 40], "Z": [10.0, 10, 10]}
     )
