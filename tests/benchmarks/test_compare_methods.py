@@ -73,13 +73,12 @@ def test_the_worst_come_first_and_are_shown(failed: pd.DataFrame) -> None:
 
 def test_comparison_runs_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     structures = tmp_path / "structures"
-    codes = sorted(KINDS)[:2]
-    for code in codes:
-        molecule = molecule_of_kind(KINDS[code])
+    molecules = sorted(map(molecule_of_kind, KINDS.values()), key=lambda molecule: molecule.radius)[:2]
+    for molecule in molecules:
         write_volume(structures / f"{molecule.code}.mrc", molecule.density, 10.0)
     arguments = [
         "--structures", str(structures), "--unseen", molecule.code, "--tomograms", "2", "--snr", "1",
-        "--shape", "40", "64", "64", "--particles", "2", "--template_matching", "--angular_step", "90",
+        "--shape", "48", "96", "96", "--particles", "2", "--template_matching", "--angular_step", "120",
         "--threads", "1", "--device", "cpu", "-o", str(tmp_path / "out"),
     ]  # fmt: skip
     assert main(arguments) == 0
