@@ -1,0 +1,189 @@
+"""The tomograms that methods are compared on, with their truth and references, made once and kept on disk.
+
+The specimen of a number is the same at each noise level, so that levels differ in nothing but noise. All
+tomograms of a level share one reference a protein, cut from one more tomogram of that level.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tomotwin_lib.errors import InputError
+from tomotwin_lib.files import write_json
+from tomotwin_lib.formats.ground_truth import read_particle_positions, write_particle_positions
+from tomotwin_lib.formats.volumes import read_subvolume, write_volume
+from tomotwin_lib.simulation.distractors import Distractors
+from tomotwin_lib.simulation.imaging import Imaging, image_specimen
+from tomotwin_lib.simulation.molecules import Molecule
+from tomotwin_lib.simulation.specimen import Specimen, build_specimen
+
+WINDOW = 37
+"""Edge of a reference, in voxels."""
+
+_HALF = WINDOW // 2
+_DEFOCUS = (3.0, 4.0)
+_IN_REFERENCES = 2  # particles of each class in the tomogram of the references; the first is cut
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is simulated.
+
+    Attributes
+    ----------
+    tomograms : how many at each noise level; the odd ones have distractors.
+    shape : (z, y, x) of each, in voxels.
+    particles : of each class in each tomogram.
+    seed : of everything.
+    """
+
+    tomograms: int
+    shape: tuple[int, int, int] = (64, 192, 192)
+    particles: int = 6
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One simulated tomogram on disk.
+
+    Attributes
+    ----------
+    name : unique among those of its level.
+    folder : holds ``tomogram.mrc`` (protein dark), ``truth.txt``, ``mask.npz``.
+    references : by class, the file of its reference (protein bright).
+    imaging : how it was imaged.
+    """
+
+    name: str
+    folder: Path
+    references: dict[str, Path]
+    imaging: Imaging
+
+    @property
+    def tomogram(self) -> Path:
+        """The tomogram's file."""
+        return self.folder / "tomogram.mrc"
+
+    def data(self) -> npt.NDArray[np.float32]:
+        """The tomogram, (z, y, x), protein dark."""
+        return read_subvolume(self.tomogram)
+
+    def truth(self) -> pd.DataFrame:
+        """Columns class, X, Y, Z (voxels), phi, psi, theta."""
+        return read_particle_positions(self.folder / "truth.txt")
+
+    def mask(self) -> tuple[npt.NDArray[np.uint16], dict[int, str]]:
+        """What lies at each voxel (z, y, x), and what the numbers mean; see :class:`Specimen`."""
+        with np.load(self.folder / "mask.npz") as stored:
+            names = dict(zip(stored["values"].tolist(), stored["names"].tolist(), strict=True))
+            return stored["mask"], names
+
+
+def simulate_samples(folder: Path, molecules: Sequence[Molecule], snr: float, plan: Plan) -> list[Sample]:
+    """The tomograms of one noise level; those that are on disk are not made again.
+
+    Raises
+    ------
+    InputError
+        If the folder holds tomograms of another plan, or the particles do not fit.
+    """
+    told = json.loads(json.dumps(asdict(plan) | {"classes": [molecule.code for molecule in molecules]}))
+    told.pop("tomograms")  # More of the same may follow.
+    _require_same_plan(folder / "plan.json", told)
+    level = folder / f"snr_{snr:g}"
+    references = _references(level / "references", molecules, snr, plan)
+    samples = []
+    for number in range(plan.tomograms):
+        name = f"t{number:02d}"
+        imaging = _imaging([plan.seed, number], snr)
+        sample = Sample(name, level / name, references, imaging)
+        samples.append(sample)
+        if sample.folder.is_dir():
+            continue
+        specimen = build_specimen(
+            plan.shape, molecules, rng=np.random.default_rng([plan.seed, number]),
+            particles_per_class=plan.particles, distractors=Distractors() if number % 2 else None,
+        )  # fmt: skip
+        data = _imaged(specimen, imaging, plan.seed, number)
+        _write_whole(sample.folder, partial(_write_sample, specimen=specimen, imaging=imaging, data=data))
+    return samples
+
+
+def _references(folder: Path, molecules: Sequence[Molecule], snr: float, plan: Plan) -> dict[str, Path]:
+    paths = {molecule.code: folder / f"{molecule.code}.mrc" for molecule in molecules}
+    if folder.is_dir():
+        return paths
+    # No number of a tomogram, so a specimen, a defocus and a noise that no tomogram has.
+    seeds = [plan.seed, 10**6]
+    rng = np.random.default_rng(seeds)
+    shape = _room_for(molecules)
+    specimen = build_specimen(
+        shape, molecules, rng=rng, particles_per_class=_IN_REFERENCES, margin=_HALF + 1.0
+    )
+    data = _imaged(specimen, _imaging(seeds, snr), plan.seed, 10**6)
+
+    def write(new: Path) -> None:
+        for code, path in paths.items():
+            row = specimen.particles[specimen.particles["class"] == code].iloc[0]
+            z, y, x = np.rint(row[["Z", "Y", "X"]].to_numpy(np.float64)).astype(int)
+            around = (slice(at - _HALF, at + _HALF + 1) for at in (z, y, x))
+            write_volume(new / path.name, -data[tuple(around)], molecules[0].voxel_size_in_angstrom)
+
+    _write_whole(folder, write)
+    return paths
+
+
+def _room_for(molecules: Sequence[Molecule]) -> tuple[int, int, int]:
+    """A shape in which the particles of the references find place, as crowded as they are elsewhere."""
+    volume = sum((2 * molecule.radius + 1) ** 3 for molecule in molecules) * _IN_REFERENCES
+    edge = 2 * (_HALF + 1) + int(np.ceil(np.sqrt(2 * volume / 48)))
+    return 48 + 2 * (_HALF + 1), edge, edge
+
+
+def _imaging(seeds: Sequence[int], snr: float) -> Imaging:
+    defocus = float(np.random.default_rng([*seeds, 7]).uniform(*_DEFOCUS))
+    return Imaging(snr=snr, defocus_in_micrometres=defocus)
+
+
+def _imaged(specimen: Specimen, imaging: Imaging, seed: int, number: int) -> npt.NDArray[np.float32]:
+    assert imaging.snr is not None
+    rng = np.random.default_rng([seed, number, round(1e6 * imaging.snr)])
+    return image_specimen(specimen.density, imaging, rng, method="fourier").data
+
+
+def _write_sample(folder: Path, specimen: Specimen, imaging: Imaging, data: npt.NDArray[np.float32]) -> None:
+    write_volume(folder / "tomogram.mrc", data, imaging.voxel_size_in_angstrom)
+    write_particle_positions(folder / "truth.txt", specimen.particles)
+    values, names = list(specimen.names), list(specimen.names.values())
+    np.savez_compressed(folder / "mask.npz", mask=specimen.class_mask, values=values, names=names)
+
+
+def _write_whole(folder: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a folder that takes its name only when all is written."""
+    new = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    write(new)
+    new.rename(folder)
+
+
+def _require_same_plan(path: Path, told: dict[str, Any]) -> None:
+    if path.is_file():
+        if json.loads(path.read_text(encoding="utf-8")) != told:
+            raise InputError(
+                path, "the folder holds tomograms of another shape, seed or other proteins",
+                "Give the same options, or another folder",
+            )  # fmt: skip
+    else:
+        write_json(path, told)

@@ -1,0 +1,97 @@
+"""What failed is told rightly; the whole comparison runs on a tiny case and goes on where it was cut off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.compare_methods import main
+from benchmarks.comparison.report import worst_figure, worst_table
+from benchmarks.comparison.worst_picks import FALSE, MISS, NOTHING, faults, worst
+from tomotwin_lib.figures.style import png_bytes
+from tomotwin_lib.formats.volumes import write_volume
+from tomotwin_lib.simulation.molecules import molecule_of_kind
+from tomotwin_lib.simulation.particles import KINDS
+
+SIZES = {"1abc": 10, "2xyz": 20}
+
+
+@pytest.fixture
+def failed() -> pd.DataFrame:
+    """Two proteins: one pick right, four false, one below the threshold, and two particles missed."""
+    truth = pd.DataFrame(
+        {"class": ["1abc", "1abc", "2xyz"], "X": [10.0, 40, 40], "Y": [10.0, 10, 40], "Z": [10.0, 10, 10]}
+    )
+    # reference, X, Y, Z, similarity
+    rows = [
+        (0, 10, 10, 10, 0.9),  # right
+        (0, 14, 10, 10, 0.8),  # again
+        (0, 42, 40, 10, 0.95),  # the other protein
+        (0, 10, 50, 10, 0.7),  # gold
+        (0, 25, 50, 10, 0.6),  # nothing
+        (0, 40, 11, 10, 0.4),  # right, but below the threshold
+    ]
+    picks = pd.DataFrame(rows, columns=["predicted_class", "X", "Y", "Z", "metric_best"])
+    picks["size"] = 2
+    picks.attrs["references"] = ["1abc.mrc", "2xyz.mrc"]
+    mask = np.zeros((20, 60, 60), dtype=np.uint16)
+    mask[9:12, 49:52, 9:12] = 3
+    mask[9:12, 39:42, 39:42] = 2
+    names = {1: "1abc", 2: "2xyz", 3: "gold"}
+    return faults("t0", picks, truth, {"1abc.mrc": 0.5, "2xyz.mrc": 0.5}, SIZES, mask, names)
+
+
+def test_each_fault_is_told_with_its_reason(failed: pd.DataFrame) -> None:
+    wrong = failed[failed["kind"] == FALSE].set_index("similarity")
+    assert wrong["what"].to_dict() == {
+        0.8: "1abc, again or off centre", 0.95: "2xyz", 0.7: "gold", 0.6: NOTHING
+    }  # fmt: skip
+    assert wrong.loc[0.95, "nearest"] == "2xyz" and wrong.loc[0.95, "distance"] == pytest.approx(2)
+    assert wrong.loc[0.6, "distance"] == pytest.approx(np.hypot(15, 10))
+    missed = failed[failed["kind"] == MISS].set_index("class")
+    assert missed.loc["1abc", "similarity"] == pytest.approx(0.4)
+    assert missed.loc["1abc", "what"] == NOTHING
+    # The false pick of the other reference lies in it.
+    assert missed.loc["2xyz", "what"] == "1abc" and missed.loc["2xyz", "distance"] == pytest.approx(2)
+    assert np.isnan(missed.loc["2xyz", "similarity"])
+
+
+def test_the_worst_come_first_and_are_shown(failed: pd.DataFrame) -> None:
+    table = worst(failed, 3)
+    assert list(table["kind"]) == [FALSE] * 3 + [MISS] * 2
+    assert list(table["similarity"][:3]) == [0.95, 0.8, 0.7]
+    assert list(table["class"][3:]) == ["2xyz", "1abc"]
+    text = worst_table(table)
+    assert "| false pick 1 | t0 | 1abc | 42 40 10 | 0.950 (0.500) | 2xyz | 2xyz | 2.00 |" in text
+    assert "| miss 1 | t0 | 2xyz | 40 40 10 | none near (0.500) |" in text
+    volume = np.random.default_rng(0).standard_normal((20, 60, 60)).astype(np.float32)
+    assert png_bytes(worst_figure(table, lambda name: volume, SIZES)).startswith(b"\x89PNG")
+
+
+def test_comparison_runs_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    structures = tmp_path / "structures"
+    molecules = sorted(map(molecule_of_kind, KINDS.values()), key=lambda molecule: molecule.radius)[:2]
+    for molecule in molecules:
+        write_volume(structures / f"{molecule.code}.mrc", molecule.density, 10.0)
+    arguments = [
+        "--structures", str(structures), "--unseen", molecule.code, "--tomograms", "2", "--snr", "1",
+        "--shape", "48", "96", "96", "--particles", "2", "--template_matching", "--angular_step", "120",
+        "--threads", "1", "--device", "cpu", "-o", str(tmp_path / "out"),
+    ]  # fmt: skip
+    assert main(arguments) == 0
+    table = (tmp_path / "out" / "compare_methods.md").read_text()
+    scores = pd.read_csv(tmp_path / "out" / "compare_methods.csv")
+    assert set(scores["proteins"]) == {"seen", "unseen"} and len(scores) == 4
+    assert scores["honest_f1"].between(0, 1).all()
+    assert "template_matching_clean" in table and "What failed" in table
+    assert (tmp_path / "out" / "worst_picks.png").stat().st_size > 0
+    stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("t0*/*")}
+    stored |= {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.tloc")}
+    assert main(arguments) == 0
+    assert {path: path.stat().st_mtime_ns for path in stored} == stored
+    capsys.readouterr()
+    assert main([*arguments, "--seed", "2"]) == 2
+    assert "another shape, seed" in capsys.readouterr().err
