@@ -28,7 +28,9 @@ BACKEND_VARIABLE = "CELERY_RESULT_BACKEND"
 LONGEST_STEP_SECONDS = 7 * 24 * 3600
 """A step that has waited longer in a worker is given to another one as well, as if the worker had died."""
 
-GPU_STEPS = ("trained_model", "reference_embeddings", "tomogram_embeddings", "similarity_map")
+GPU_STEPS = (
+    "simulated_tomograms", "trained_model", "reference_embeddings", "tomogram_embeddings", "similarity_map",
+)  # fmt: skip
 """Assets that evaluate a network: those of the pool ``gpu``."""
 
 _GPU_POD = {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}

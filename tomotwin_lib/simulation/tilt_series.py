@@ -158,7 +158,10 @@ def back_project(
     volume: torch.Tensor,  # (z * x, row)
     shape: tuple[int, int],
 ) -> None:
-    """Add to a volume (z * x, row) of ``shape`` (z, x) the rows of a tilted image, along its beam."""
+    """Add to a volume (z * x, row) of ``shape`` (z, x) the rows of a tilted image, along its beam.
+
+    The image is at least a pixel wider than the volume's diagonal, and its middle sees the volume's.
+    """
     depth, width = shape
     finer_width = images.shape[1]
     z = np.arange(depth)[:, None] - (depth - 1) / 2

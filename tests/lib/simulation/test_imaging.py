@@ -86,9 +86,9 @@ def test_an_image_is_a_slice_of_the_spectrum() -> None:
 
 
 def test_back_projection_puts_a_pixel_along_its_beam() -> None:
-    images = torch.zeros(1, 2 * 61)
+    images = torch.zeros(1, 2 * 81)  # wider than the diagonal
     angle = np.deg2rad(30.0)
-    images[0, 2 * 38] = 1.0  # 8 voxels from the middle, which is 30
+    images[0, 2 * 48] = 1.0  # 8 voxels from the middle, which is 40
     volume = torch.zeros(40 * 60, 1)
     back_project(images, angle, volume, (40, 60))
     z, x = np.nonzero(volume.numpy().reshape(40, 60))
@@ -223,7 +223,10 @@ def test_noise_is_as_strong_as_back_projected_counts_are() -> None:
         seen = angle < 55
         shells = [seen & (np.abs(frequency - middle) < 0.04) for middle in (0.08, 0.16, 0.24, 0.32)]
         spectra.append(np.array([(np.abs(power[shell]) ** 2).mean() for shell in shells]))
-    np.testing.assert_allclose(spectra[0], spectra[1], rtol=0.15)
+    # Lines between pixels of half the size leave sinc⁴ of the power: 0.84 in the last shell.
+    np.testing.assert_allclose(
+        spectra[0] * np.sinc(np.array([0.08, 0.16, 0.24, 0.32]) / 2) ** 4, spectra[1], rtol=0.08
+    )
     # Weighted back-projection raises high frequencies.
     assert (np.diff(spectra[0]) > 0).all()
 
@@ -259,7 +262,8 @@ def test_nothing_wraps_around_in_the_fourier_route() -> None:
             for method in METHODS
         ]
         peak = np.abs(made[1]).max()
-        assert np.abs(made[0][tuple(far)] - made[1][tuple(far)]).max() < 0.02 * peak
+        # Without padding the difference is 0.07 to 0.37.
+        assert np.abs(made[0][tuple(far)] - made[1][tuple(far)]).max() < 0.03 * peak
     assert all(padded > size for padded, size in zip(padded_shape(SHAPE), SHAPE, strict=True))
 
 
