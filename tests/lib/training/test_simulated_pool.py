@@ -76,7 +76,7 @@ def test_bad_parameters_are_refused(tmp_path: Path, structures: Path) -> None:
         ({"made_up": 901}, "901 molecules"),
         ({"count": 0}, "0 is no number"),
         ({"seed": -1}, "-1 is no seed"),
-        ({"structures": tmp_path / "none"}, "no such folder"),
+        ({"structures": tmp_path / "none"}, "no such file or folder"),
         ({"structures": structures, "exclude": ["9zzz"]}, "no structure 9zzz"),
         ({"structures": structures, "exclude": ["1abc", "2xyz"]}, "no density map"),
     ):
