@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.references import HALF, one_of_each_class
 from tomotwin_lib.embedding.subvolumes import embed_subvolumes
 from tomotwin_lib.embedding.tomograms import embed_tomogram
 from tomotwin_lib.formats.ground_truth import (
@@ -41,7 +42,6 @@ PARTICLES = 8
 TOMOGRAM_SHAPE = (64, 192, 192)
 REFERENCE_SHAPE = (96, 160, 160)
 VOXEL_SIZE = 10.0
-_HALF = 18
 
 
 def make_validation_set(
@@ -128,11 +128,8 @@ def _write_references(
 ) -> None:
     """One of each molecule, from a tomogram of their own without distractors."""
     specimen = build_specimen(
-        REFERENCE_SHAPE, molecules, rng=rng, particles_per_class=2, margin=float(_HALF + 1)
+        REFERENCE_SHAPE, molecules, rng=rng, particles_per_class=2, margin=float(HALF + 1)
     )
     data = image_specimen(specimen.density, replace(imaging, defocus_in_micrometres=3.5), rng).data
-    for molecule in molecules:
-        rows = specimen.particles[specimen.particles["class"] == molecule.code]
-        middle = np.rint(rows[["Z", "Y", "X"]].to_numpy(np.float64)[0]).astype(int)
-        box = tuple(slice(one - _HALF, one + _HALF + 1) for one in middle)
-        write_volume(folder / f"{molecule.code}_{number}.mrc", -data[box], VOXEL_SIZE)
+    for code, window in one_of_each_class(specimen, data, VOXEL_SIZE).items():
+        write_volume(folder / f"{code}_{number}.mrc", window, VOXEL_SIZE)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks.references import HALF, one_of_each_class
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import write_json
 from tomotwin_lib.formats.ground_truth import read_particle_positions, write_particle_positions
@@ -27,10 +28,6 @@ from tomotwin_lib.simulation.imaging import Imaging, image_specimen
 from tomotwin_lib.simulation.molecules import Molecule
 from tomotwin_lib.simulation.specimen import Specimen, build_specimen
 
-WINDOW = 37
-"""Edge of a reference, in voxels."""
-
-_HALF = WINDOW // 2
 _DEFOCUS = (3.0, 4.0)
 _IN_REFERENCES = 2  # particles of each class in the tomogram of the references; the first is cut
 
@@ -129,16 +126,14 @@ def _references(folder: Path, molecules: Sequence[Molecule], snr: float, plan: P
     rng = np.random.default_rng(seeds)
     shape = _room_for(molecules)
     specimen = build_specimen(
-        shape, molecules, rng=rng, particles_per_class=_IN_REFERENCES, margin=_HALF + 1.0
+        shape, molecules, rng=rng, particles_per_class=_IN_REFERENCES, margin=HALF + 1.0
     )
     data = _imaged(specimen, _imaging(seeds, snr), plan.seed, 10**6)
 
     def write(new: Path) -> None:
-        for code, path in paths.items():
-            row = specimen.particles[specimen.particles["class"] == code].iloc[0]
-            z, y, x = np.rint(row[["Z", "Y", "X"]].to_numpy(np.float64)).astype(int)
-            around = (slice(at - _HALF, at + _HALF + 1) for at in (z, y, x))
-            write_volume(new / path.name, -data[tuple(around)], molecules[0].voxel_size_in_angstrom)
+        size = molecules[0].voxel_size_in_angstrom
+        for code, window in one_of_each_class(specimen, data, size).items():
+            write_volume(new / paths[code].name, window, size)
 
     _write_whole(folder, write)
     return paths
@@ -147,8 +142,8 @@ def _references(folder: Path, molecules: Sequence[Molecule], snr: float, plan: P
 def _room_for(molecules: Sequence[Molecule]) -> tuple[int, int, int]:
     """A shape in which the particles of the references find place, as crowded as they are elsewhere."""
     volume = sum((2 * molecule.radius + 1) ** 3 for molecule in molecules) * _IN_REFERENCES
-    edge = 2 * (_HALF + 1) + int(np.ceil(np.sqrt(2 * volume / 48)))
-    return 48 + 2 * (_HALF + 1), edge, edge
+    edge = 2 * (HALF + 1) + int(np.ceil(np.sqrt(2 * volume / 48)))
+    return 48 + 2 * (HALF + 1), edge, edge
 
 
 def _imaging(seeds: Sequence[int], snr: float) -> Imaging:

@@ -15,11 +15,10 @@ from tomotwin_lib.formats.volumes import Volume
 from tomotwin_lib.locating import locate
 from tomotwin_lib.matching import f_scores
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
-from tomotwin_lib.picking import Thresholds, keep_within
 from tomotwin_lib.precision_recall import average_precision, precision_recall
 from tomotwin_lib.products import ReferenceEmbedding, SimilarityMap
 from tomotwin_lib.scoring import score_tomogram
-from tomotwin_lib.thresholds import pooled_thresholds, threshold_curves
+from tomotwin_lib.thresholds import keep_above, pooled_thresholds, threshold_curves
 from tomotwin_lib.training.held_out import HeldOut
 
 COLUMNS = ["network", "class", "trained", "held_out", "F1", "recall", "best_F1", "AP", "offset"]
@@ -110,10 +109,7 @@ def scores_of(
     thresholds = pooled_thresholds([threshold_curves(seen, trained, box_sizes, STEP)])
     curves = threshold_curves(found, held_out, box_sizes, STEP)
     areas = average_precision(precision_recall([curves]))
-    kept = keep_within(
-        found, {reference: Thresholds(lowest, 0, 0) for reference, lowest in thresholds.items()}
-    )
-    offsets = centring_distances(kept, held_out, box_sizes)
+    offsets = centring_distances(keep_above(found, thresholds), held_out, box_sizes)
     rows = []
     for curve in curves:
         if curve.reference not in thresholds:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from tomotwin_lib.errors import InputError
+from tomotwin_lib.training.settings import training_section
 
 # Range of each number: least and most, both possible. Those in ``_WHOLE`` are whole.
 _RANGES = {
@@ -112,10 +113,7 @@ class Recipe:
         InputError
             If a key is unknown or a value is out of range.
         """
-        section = configuration.get("train_config") or {}
-        if not isinstance(section, Mapping):
-            raise InputError(source, f"train_config is {section!r}", "Give an object with the keys")
-        given = dict(section)
+        given = training_section(configuration, source)
         if "shares" in given:
             if not isinstance(given["shares"], Mapping):
                 raise InputError(

@@ -97,10 +97,7 @@ class TrainSettings:
         InputError
             If a key is unknown or a value is out of range.
         """
-        section = configuration.get("train_config") or {}
-        if not isinstance(section, Mapping):
-            raise InputError(source, f"train_config is {section!r}", "Give an object with the keys")
-        given = dict(section)
+        given = training_section(configuration, source)
         known = {f.name for f in fields(cls)}
         unknown = [key for key in given if key not in known]
         if unknown:
@@ -218,3 +215,11 @@ class TrainSettings:
 def _is_number(value: object) -> bool:
     # JSON's true is a number to Python.
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def training_section(configuration: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """A copy of ``train_config``, empty where there is none; InputError if it is no object."""
+    section = configuration.get("train_config") or {}
+    if not isinstance(section, Mapping):
+        raise InputError(source, f"train_config is {section!r}", "Give an object with the keys")
+    return dict(section)
