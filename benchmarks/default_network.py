@@ -16,12 +16,13 @@ from tomotwin_lib.cli.output import guarded, report_paths, say
 from tomotwin_lib.cli.parsing import CommandParser, add_device, add_progress
 from tomotwin_lib.files import ensure_writable_folder, md5_of_file, write_json
 from tomotwin_lib.networks.configuration import read_configuration
+from tomotwin_lib.training.centred_subvolumes import read_centred_subvolumes
 from tomotwin_lib.training.recipe import Recipe
 from tomotwin_lib.training.simulated_pool import labelled_structures, simulated_pool
 from tomotwin_lib.training.tomogram_training import require_budget, require_place, train_on_tomograms
 
-TOMOGRAMS = 80
-MADE_UP = 200
+TOMOGRAMS = 120
+MADE_UP = 300
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +36,11 @@ def _run(options: argparse.Namespace) -> int:
     require_budget(minutes, options.steps, options.seed)
     folder = ensure_writable_folder(options.output)
     require_place(folder, options.resume, options.overwrite)
+    subvolumes = (
+        []
+        if options.subvolumes is None
+        else read_centred_subvolumes(options.subvolumes, progress=options.progress)
+    )
     tomograms = simulated_pool(
         folder / "pool",
         options.tomograms,
@@ -48,6 +54,7 @@ def _run(options: argparse.Namespace) -> int:
         configuration,
         tomograms,
         folder,
+        subvolumes=subvolumes,
         minutes=minutes,
         steps=options.steps,
         seed=options.seed,
@@ -66,6 +73,7 @@ def _run(options: argparse.Namespace) -> int:
         "excluded": sorted(options.exclude),
         "made_up": options.made_up,
         "tomograms": len(tomograms),
+        "subvolumes": len(subvolumes),
         "particles": sum(len(tomogram.labels) for tomogram in tomograms),
         "seed": options.seed,
         "steps": int(last["step"]),
@@ -85,6 +93,9 @@ def _parser() -> CommandParser:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--structures", type=Path, metavar="FOLDER", help="density maps and atomic models")
     parser.add_argument("--exclude", nargs="+", default=[], metavar="LABEL", help="structures left out")
+    parser.add_argument(
+        "--subvolumes", nargs="+", type=Path, metavar="PATH", help="files and folders to train on too"
+    )
     parser.add_argument("--made_up", type=int, default=MADE_UP, metavar="N", help="made-up molecules")
     parser.add_argument("--tomograms", type=int, default=TOMOGRAMS, metavar="N", help="in the pool")
     parser.add_argument("--minutes", type=float, help="of training (default: 60)")

@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "this folder; those that it holds are not made again",
     )  # fmt: skip
     parser.add_argument(
+        "--subvolumes", nargs="+", metavar="PATH",
+        help="subvolumes, or folders of them, to train on too, protein bright, a particle in the middle of each, its label in the "
+        "file's name; labels of both kinds of data that are alike are one class",
+    )  # fmt: skip
+    parser.add_argument(
         "-o", "--outpath", required=True, metavar="FOLDER", help="for the network, its losses and their curve"
     )
     parser.add_argument(
@@ -76,6 +81,7 @@ def run(args: argparse.Namespace) -> None:
     """Train."""
     from tomotwin_lib.errors import InputError
     from tomotwin_lib.networks.configuration import read_configuration
+    from tomotwin_lib.training.centred_subvolumes import read_centred_subvolumes
     from tomotwin_lib.training.labelled_folder import read_labelled_tomograms
     from tomotwin_lib.training.recipe import Recipe
     from tomotwin_lib.training.simulated_pool import simulated_pool
@@ -86,6 +92,9 @@ def run(args: argparse.Namespace) -> None:
     # Before tomograms are made or read for minutes.
     require_budget(minutes, args.steps, args.seed)
     require_place(ensure_writable_folder(args.outpath), args.resume, args.overwrite)
+    subvolumes = (
+        [] if args.subvolumes is None else read_centred_subvolumes(args.subvolumes, progress=args.progress)
+    )
     if args.simulate is None:
         given = [name for name in _SIMULATING if getattr(args, name) is not None]
         if given:
@@ -107,6 +116,7 @@ def run(args: argparse.Namespace) -> None:
         configuration,
         tomograms,
         args.outpath,
+        subvolumes=subvolumes,
         minutes=minutes,
         steps=args.steps,
         seed=args.seed,

@@ -13,6 +13,7 @@ from tomotwin_lib.training.settings import training_section
 # Range of each number: least and most, both possible. Those in ``_WHOLE`` are whole.
 _RANGES = {
     "particles": (4, 4096),
+    "subvolumes": (0, 4096),
     "per_class": (2, 64),
     "off_centre": (0, 4096),
     "distractors": (0, 4096),
@@ -34,7 +35,17 @@ _RANGES = {
     "offset": (0.0, 10.0),
     "own_statistics": (0.0, 1.0),
 }
-_WHOLE = {"particles", "per_class", "off_centre", "distractors", "background", "hard", "looks", "jitter"}
+_WHOLE = {
+    "particles",
+    "subvolumes",
+    "per_class",
+    "off_centre",
+    "distractors",
+    "background",
+    "hard",
+    "looks",
+    "jitter",
+}
 
 _Settings = TypeVar("_Settings", "Shares", "Recipe")
 
@@ -46,6 +57,8 @@ class Shares:
     Attributes
     ----------
     particles : in the middle of the window, ``per_class`` of each class drawn.
+    subvolumes : of single subvolumes, where such are trained on too; ``per_class`` of each class drawn, and
+        the same classes are among those of ``particles``.
     off_centre : a particle that lies off the middle by ``distance`` (range, in voxels).
     distractors : on a voxel of a membrane, a gold bead, …
     background : anywhere that is off all particles.
@@ -53,17 +66,13 @@ class Shares:
     """
 
     particles: int = 32
+    subvolumes: int = 12
     per_class: int = 2
     off_centre: int = 8
     distractors: int = 4
     background: int = 4
     hard: int = 8
     distance: tuple[float, float] = (3.0, 12.0)
-
-    @property
-    def windows(self) -> int:
-        """Windows in a batch, at most: a class less than there is room for makes it smaller."""
-        return self.particles + self.off_centre + self.distractors + self.background + self.hard
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,9 @@ class PoolRanges:
     structures, made_up, shapes : molecules of each origin in a tomogram, or as many as there are.
     crowding : share of the volume that particles take up.
     with_distractors : share of tomograms that also hold membranes, gold, filaments, carbon, ice.
-    defocus_in_micrometres, b_factor_in_square_angstrom, alignment_error_in_angstrom : of
-        :class:`~tomotwin_lib.simulation.imaging.Imaging`.
+    defocus_in_micrometres, b_factor_in_square_angstrom, alignment_error_in_angstrom, ramp_exponent : of
+        :class:`~tomotwin_lib.simulation.imaging.Imaging`. Of the last, both ends are in use: weighted
+        back-projection, and reconstructions whose noise is white.
     snr : likewise; its logarithm is evenly spread.
     low_pass_in_angstrom : one of these; ``None`` for no filter.
     phase_flipped : share of tomograms whose contrast transfer is corrected.
@@ -59,6 +60,7 @@ class PoolRanges:
     defocus_in_micrometres: tuple[float, float] = (2.0, 5.0)
     b_factor_in_square_angstrom: tuple[float, float] = (0.0, 600.0)
     alignment_error_in_angstrom: tuple[float, float] = (0.0, 6.0)
+    ramp_exponent: tuple[float, float] = (0.4, 1.0)
     snr: tuple[float, float] = (0.05, 0.3)
     low_pass_in_angstrom: tuple[float | None, ...] = (None, None, 20.0, 25.0)
     phase_flipped: float = 0.2
@@ -79,6 +81,7 @@ class PoolRanges:
             snr=float(np.exp(rng.uniform(*np.log(self.snr)))),
             b_factor_in_square_angstrom=float(rng.uniform(*self.b_factor_in_square_angstrom)),
             alignment_error_in_angstrom=float(rng.uniform(*self.alignment_error_in_angstrom)),
+            ramp_exponent=float(rng.uniform(*self.ramp_exponent)),
             phase_flipped=bool(rng.random() < self.phase_flipped),
             low_pass_in_angstrom=self.low_pass_in_angstrom[int(rng.integers(len(self.low_pass_in_angstrom)))],
         )

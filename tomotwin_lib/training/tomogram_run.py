@@ -47,6 +47,7 @@ class TomogramRun:
     device : where to compute.
     seed : of windows, augmentation and directions.
     distance : of the configuration.
+    subvolumes : single particles to train on too.
 
     Attributes
     ----------
@@ -68,10 +69,14 @@ class TomogramRun:
         device: torch.device,
         seed: int,
         distance: str = "COSINE",
+        subvolumes: Sequence[LabelledTomogram] = (),
     ) -> None:
         self.recipe, self.device = recipe, device
-        self.tomograms = on_device(tomograms, device)
-        self.draws = WindowDraws(self.tomograms, network.window_size, recipe.shares, recipe.jitter)
+        voxels = on_device([*tomograms, *subvolumes], device)
+        self.tomograms = voxels[: len(tomograms)]
+        self.draws = WindowDraws(
+            self.tomograms, network.window_size, recipe.shares, recipe.jitter, voxels[len(tomograms) :]
+        )
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.network = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

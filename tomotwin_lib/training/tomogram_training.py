@@ -57,6 +57,7 @@ def train_on_tomograms(
     tomograms: Sequence[LabelledTomogram],
     output: str | Path,
     *,
+    subvolumes: Sequence[LabelledTomogram] = (),
     minutes: float | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -79,6 +80,8 @@ def train_on_tomograms(
         ``train_config`` names values of :class:`~.recipe.Recipe`.
     tomograms : to train on.
     output : folder for ``final.pth``, ``latest.pth``, ``steps.csv`` and ``training_curve.png``.
+    subvolumes : single particles to train on too, as
+        :func:`~.centred_subvolumes.read_centred_subvolumes` reads them.
     minutes, steps : when to stop, whichever comes first; one must be given. The learning rate ends with it.
     seed : of weights, windows and augmentation.
     device : auto, cpu, cuda or cuda:<number>.
@@ -100,7 +103,8 @@ def train_on_tomograms(
     configuration = {**configuration, "train_config": recipe.as_configuration()}
     place = resolve_device(device)
     latest = folder / "latest.pth"
-    resumed = _resumable(latest, configuration, tomograms, seed) if resume else None
+    conditions = _conditions(tomograms, subvolumes, seed)
+    resumed = _resumable(latest, configuration, conditions) if resume else None
     if resume and start is not None:
         raise InputError("--start", "a run that is resumed has weights", "Leave out one of the two")
     require_place(folder, resume, overwrite)
@@ -116,9 +120,15 @@ def train_on_tomograms(
         load_weights(network, load_checkpoint(start)["model_state_dict"], start)
     configuration["window_size"] = (network.window_size,) * 3
     run = TomogramRun(
-        network, tomograms, recipe, device=place, seed=seed, distance=configuration.get("distance", "COSINE")
+        network,
+        tomograms,
+        recipe,
+        device=place,
+        seed=seed,
+        distance=configuration.get("distance", "COSINE"),
+        subvolumes=subvolumes,
     )
-    log = RunLog(folder, run, configuration, _conditions(tomograms, seed))
+    log = RunLog(folder, run, configuration, conditions)
     if resumed is None:
         latest.unlink(missing_ok=True)  # of another run: --resume must not go on with it
     else:
@@ -200,12 +210,15 @@ def require_budget(minutes: float | None, steps: int | None, seed: int) -> None:
         raise InputError("--seed", f"{seed} is no seed", "Give 0 or more")
 
 
-def _conditions(tomograms: Sequence[LabelledTomogram], seed: int) -> dict[str, Any]:
-    return {"seed": seed, "tomograms": [tomogram.name for tomogram in tomograms]}
+def _conditions(
+    tomograms: Sequence[LabelledTomogram], subvolumes: Sequence[LabelledTomogram], seed: int
+) -> dict[str, Any]:
+    names = {"tomograms": tomograms, "subvolumes": subvolumes}
+    return {"seed": seed, **{kind: [one.name for one in some] for kind, some in names.items()}}
 
 
 def _resumable(
-    latest: Path, configuration: Mapping[str, Any], tomograms: Sequence[LabelledTomogram], seed: int
+    latest: Path, configuration: Mapping[str, Any], conditions: Mapping[str, Any]
 ) -> dict[str, Any]:
     checkpoint = load_checkpoint(latest)
     state = checkpoint.get("training_state", {})
@@ -216,11 +229,13 @@ def _resumable(
         raise InputError(
             latest, "it was trained with another configuration", "Resume with the one of that run"
         )
-    if state["conditions"] != _conditions(tomograms, seed):
+    earlier = state["conditions"]
+    if earlier != conditions:
         raise InputError(
             latest,
-            f"it was trained on {len(state['conditions']['tomograms'])} tomograms with seed "
-            f"{state['conditions']['seed']}, and not on these with seed {seed}",
-            "Resume with the tomograms and the seed of that run",
+            f"it was trained on {len(earlier['tomograms'])} tomograms and "
+            f"{len(earlier.get('subvolumes', []))} subvolumes with seed {earlier['seed']}, and not on these "
+            f"with seed {conditions['seed']}",
+            "Resume with the data and the seed of that run",
         )
     return checkpoint

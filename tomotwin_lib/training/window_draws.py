@@ -35,10 +35,13 @@ class WindowDraws:
     window : edge of the windows, in voxels, odd.
     shares : what a batch consists of.
     jitter : most voxels, along each axis, by which a particle's window may be off its nearest voxel.
+    subvolumes : single particles to draw from too, as :func:`~.centred_subvolumes.read_centred_subvolumes`
+        reads them. A class may be in both.
 
     Attributes
     ----------
-    classes : the names that labels are places in: those with ``per_class`` particles or more.
+    classes : the names that labels are places in: those with ``per_class`` particles or more in tomograms, or
+        as many in subvolumes.
     hard : false peaks, the oldest first: number of the tomogram, and z y x.
 
     Raises
@@ -51,6 +54,7 @@ class WindowDraws:
     window: int
     shares: Shares
     jitter: int = 1
+    subvolumes: Sequence[LabelledTomogram] = ()
     classes: list[str] = field(init=False)
     hard: list[tuple[int, npt.NDArray[np.int64]]] = field(init=False, default_factory=list)
 
@@ -63,27 +67,37 @@ class WindowDraws:
                     f"it is {z}×{y}×{x} voxels (z×y×x), less than a window of {self.window}",
                     "Give larger tomograms",
                 )
-        found: dict[str, list[tuple[int, int]]] = {}
-        for number, tomogram in enumerate(self.tomograms):
-            inside = self._inside(tomogram, np.rint(tomogram.centres), self.jitter)
-            for index in np.flatnonzero(inside):
-                found.setdefault(tomogram.labels[int(index)], []).append((number, int(index)))
-        members = {
-            label: found[label] for label in sorted(found) if len(found[label]) >= self.shares.per_class
-        }
-        if len(members) < 2:
-            all_classes = {label for tomogram in self.tomograms for label in tomogram.labels}
+        members = self._by_class(self.tomograms, 0)
+        singles = self._by_class(self.subvolumes, len(self.tomograms))
+        self.classes = sorted({*members, *singles})
+        if len(self.classes) < 2:
+            every = {label for tomogram in (*self.tomograms, *self.subvolumes) for label in tomogram.labels}
             raise InputError(
                 "training tomograms",
-                f"{len(members)} of their {len(all_classes)} classes have "
+                f"{len(self.classes)} of their {len(every)} classes have "
                 f"{self.shares.per_class} particles or more that lie half a window off the faces",
                 "At least two must: give more tomograms or particles",
             )
-        self.classes = list(members)
-        self._members = list(members.values())
-        # A class with four times the particles is drawn twice as often.
-        weights = np.sqrt([len(own) for own in self._members])
-        self._weights = weights / weights.sum()
+        self._members = [members.get(label, []) for label in self.classes]
+        self._singles = [singles.get(label, []) for label in self.classes]
+        self._weights = _root_shares(self._members)
+        self._single_weights = _root_shares(self._singles)
+
+    def _by_class(
+        self, tomograms: Sequence[LabelledTomogram], first: int
+    ) -> dict[str, list[tuple[int, int]]]:
+        """Number of the tomogram, from ``first`` on, and of the particle, of those that can be drawn."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for number, tomogram in enumerate(tomograms, first):
+            inside = self._inside(tomogram, np.rint(tomogram.centres), self.jitter)
+            for index in np.flatnonzero(inside):
+                found.setdefault(tomogram.labels[int(index)], []).append((number, int(index)))
+        return {label: own for label, own in found.items() if len(own) >= self.shares.per_class}
+
+    def _tomogram(self, number: int) -> LabelledTomogram:
+        """Subvolumes are numbered behind the tomograms."""
+        wide = len(self.tomograms)
+        return self.tomograms[number] if number < wide else self.subvolumes[number - wide]
 
     def keep_hard(self, number: int, places: Sequence[npt.NDArray[np.int64]]) -> None:
         """Take false peaks of a tomogram into the list that hard negatives are drawn from; the oldest go."""
@@ -106,14 +120,19 @@ class WindowDraws:
         shares = self.shares
         places: list[tuple[int, npt.NDArray[np.int64]]] = []
         labels: list[int] = []
-        wanted = min(shares.particles // shares.per_class, len(self.classes))
-        for label in rng.choice(len(self.classes), wanted, replace=False, p=self._weights):
-            members = self._members[label]
-            for chosen in rng.choice(len(members), shares.per_class, replace=False):
-                number, index = members[chosen]
-                nearest = np.rint(self.tomograms[number].centres[index]).astype(np.int64)
+        with_singles = self._drawn_classes(rng, shares.subvolumes, self._single_weights)
+        chosen = [label for label in with_singles if self._members[label]]
+        rest = self._weights.copy()
+        rest[chosen] = 0
+        chosen += self._drawn_classes(rng, shares.particles - len(chosen) * shares.per_class, rest)
+        drawn = [(label, self._members[label]) for label in chosen]
+        drawn += [(label, self._singles[label]) for label in with_singles]
+        for label, members in drawn:
+            for member in rng.choice(len(members), shares.per_class, replace=False):
+                number, index = members[member]
+                nearest = np.rint(self._tomogram(number).centres[index]).astype(np.int64)
                 places.append((number, nearest + rng.integers(-self.jitter, self.jitter, 3, endpoint=True)))
-                labels.append(int(label))
+                labels.append(label)
         for count, draw in (
             (shares.off_centre, self._off_centre),
             (shares.distractors, self._distractor),
@@ -124,8 +143,18 @@ class WindowDraws:
         labels += [NO_PARTICLE] * (len(places) - len(labels))
         return places, labels
 
+    def _drawn_classes(
+        self, rng: np.random.Generator, windows: int, weights: npt.NDArray[np.float64]
+    ) -> list[int]:
+        """Different classes for so many windows, or as many as have a weight."""
+        wanted = min(windows // self.shares.per_class, int(np.count_nonzero(weights)))
+        if wanted < 1:
+            return []
+        drawn: list[int] = rng.choice(len(weights), wanted, replace=False, p=weights / weights.sum()).tolist()
+        return drawn
+
     def _off_centre(self, rng: np.random.Generator) -> tuple[int, npt.NDArray[np.int64]]:
-        for _ in range(_TRIES):
+        for _ in range(_TRIES if self._weights.any() else 0):
             members = self._members[rng.choice(len(self._members), p=self._weights)]
             number, index = members[rng.integers(len(members))]
             tomogram = self.tomograms[number]
@@ -187,5 +216,11 @@ class WindowDraws:
         windows = torch.empty((len(places), *(self.window,) * 3), dtype=torch.int8, device=device)
         for window, (number, middle) in zip(windows, places, strict=True):
             box = tuple(slice(one - half, one + half + 1) for one in middle.tolist())
-            window.copy_(self.tomograms[number].voxels[box])
+            window.copy_(self._tomogram(number).voxels[box])
         return windows[:, None].float() / GREY_LEVELS
+
+
+def _root_shares(members: Sequence[Sequence[object]]) -> npt.NDArray[np.float64]:
+    """How likely each class is drawn: one with four times the particles twice as often."""
+    weights = np.sqrt([len(own) for own in members])
+    return np.asarray(weights / max(weights.sum(), 1))

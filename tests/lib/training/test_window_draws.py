@@ -90,6 +90,37 @@ def test_hard_places_are_drawn_once_they_are_known_and_the_oldest_go(monkeypatch
     assert {(number, *place) for number, place in places[-3:]} <= {(1, 20, 40, 31), (1, 20, 40, 32)}
 
 
+def single(label: str, value: int) -> LabelledTomogram:
+    """A subvolume as it is read: a window with a margin, the particle in the middle."""
+    voxels = torch.full((45, 45, 45), value, dtype=torch.int8)
+    return LabelledTomogram(
+        f"{label}{value}", voxels, np.full((1, 3), 22, np.float32), [label], np.empty((0, 3), np.int32)
+    )
+
+
+def test_classes_of_subvolumes_are_drawn_in_tomograms_as_well_and_what_is_no_particle_only_there() -> None:
+    # Two subvolumes of rods, which tomograms hold too, two of cones, which they do not, one of a cube.
+    singles = [single("rod", 1), single("rod", 2), single("cone", 3), single("cone", 4), single("cube", 5)]
+    shares = replace(SHARES, particles=2, subvolumes=2)
+    maker = WindowDraws([two_shapes(0), two_shapes(1)], WINDOW, shares, 1, singles)
+    assert maker.classes == ["ball", "cone", "rod"]
+    drawn = set()
+    for seed in range(30):
+        places, labels = maker.places(np.random.default_rng(seed))
+        names = [maker.classes[label] for label in labels if label != NO_PARTICLE]
+        of_subvolumes = [number >= 2 for number, _ in places]
+        # A rod's subvolumes come with rods of tomograms; a cone's with some other class.
+        assert of_subvolumes[:4] == [False, False, True, True] and not any(of_subvolumes[4:])
+        assert names[2] == names[3] and names[2] in ("rod", "cone")
+        assert names[0] == names[1] and (names[0] == "rod" or names[2] == "cone")
+        assert {number for number, _ in places[2:4]} == ({2, 3} if names[2] == "rod" else {4, 5})
+        windows = maker.cut(places[2:4])
+        expected = {"rod": {1, 2}, "cone": {3, 4}}[names[2]]
+        assert {int(value) for value in (windows * GREY_LEVELS).round().unique()} == expected
+        drawn.add(names[2])
+    assert drawn == {"rod", "cone"}
+
+
 def test_what_gives_no_batches_is_refused() -> None:
     one = replace(two_shapes(0), labels=["ball"] * 4)
     with pytest.raises(InputError, match="1 of their 1 classes"):
