@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--subvolumes", nargs="+", metavar="PATH",
-        help="subvolumes, or folders of them, to train on too, protein bright, a particle in the middle of each, its label in the "
-        "file's name; labels of both kinds of data that are alike are one class",
+        help="subvolumes, or folders of them, to train on too: protein bright, a particle in the middle of "
+        "each, its label in the file's name; labels of both kinds of data that are alike are one class",
     )  # fmt: skip
     parser.add_argument(
         "-o", "--outpath", required=True, metavar="FOLDER", help="for the network, its losses and their curve"

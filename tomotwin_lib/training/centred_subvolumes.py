@@ -25,8 +25,8 @@ def read_centred_subvolumes(
 
     Parameters
     ----------
-    places : volumes (z, y, x), or folders of them: protein bright, a particle in the middle of each, its label
-        in the file's name.
+    places : volumes (z, y, x), or folders of them: protein bright, a particle in the middle of each, its
+        label in the file's name.
     window : edge in voxels that each must have.
     progress : show a bar.
 
