@@ -45,7 +45,7 @@ class PoolRanges:
     defocus_in_micrometres, b_factor_in_square_angstrom, alignment_error_in_angstrom, ramp_exponent : of
         :class:`~tomotwin_lib.simulation.imaging.Imaging`. Of the last, both ends are in use: weighted
         back-projection, and reconstructions whose noise is white.
-    snr : likewise; its logarithm is evenly spread.
+    snr : likewise; its logarithm is evenly spread. Clean tomograms tell what noisy ones are to be taken for.
     low_pass_in_angstrom : one of these; ``None`` for no filter.
     phase_flipped : share of tomograms whose contrast transfer is corrected.
     """
@@ -61,7 +61,7 @@ class PoolRanges:
     b_factor_in_square_angstrom: tuple[float, float] = (0.0, 600.0)
     alignment_error_in_angstrom: tuple[float, float] = (0.0, 6.0)
     ramp_exponent: tuple[float, float] = (0.4, 1.0)
-    snr: tuple[float, float] = (0.05, 0.3)
+    snr: tuple[float, float] = (0.05, 0.8)
     low_pass_in_angstrom: tuple[float | None, ...] = (None, None, 20.0, 25.0)
     phase_flipped: float = 0.2
 
