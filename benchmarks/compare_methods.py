@@ -14,8 +14,16 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from benchmarks.comparison.methods import HALF_TURNS, Method, matching_methods, network_methods
+from benchmarks.comparison.methods import (
+    HALF_TURNS,
+    TEMPLATES,
+    Method,
+    NetworkMethod,
+    matching_methods,
+    network_methods,
+)
 from benchmarks.comparison.picking import Picked, pick_once
+from benchmarks.comparison.promises import promises
 from benchmarks.comparison.report import comparison_table, worst_figure, write_report
 from benchmarks.comparison.samples import Plan, Sample, simulate_samples
 from benchmarks.comparison.scores import COLUMNS, Scored, score_method
@@ -48,9 +56,12 @@ def _compare(options: argparse.Namespace) -> None:
     box_sizes = {molecule.code: molecule.box_size for molecule in molecules}
     methods = network_methods(options.network, options.window_stride, options.device)
     if options.template_matching:
-        methods += matching_methods(molecules, options.angular_step, options.device)
+        methods += matching_methods(
+            molecules, options.template_matching, options.angular_step, options.device
+        )
     plan = Plan(options.tomograms, tuple(options.shape), options.particles, options.seed)
     rows: list[dict[str, object]] = []
+    kept: list[pd.DataFrame] = []
     told_worst: tuple[float, list[Sample], Scored, dict[str, Picked]] | None = None
     for snr in options.snr:
         samples = simulate_samples(output / "tomograms", molecules, snr, plan)
@@ -62,6 +73,8 @@ def _compare(options: argparse.Namespace) -> None:
             scored = score_method(snr, method.name, picked, truths, box_sizes, options.unseen)
             rows += scored.rows
             print(comparison_table(pd.DataFrame(scored.rows)), flush=True)
+            if isinstance(method, NetworkMethod):
+                kept.append(promises(snr, picked, truths, box_sizes).assign(method=method.name))
             nearer = told_worst is None or abs(snr - options.worst_at) < abs(told_worst[0] - options.worst_at)
             if method is methods[0] and nearer:
                 told_worst = snr, samples, scored, picked
@@ -80,7 +93,8 @@ def _compare(options: argparse.Namespace) -> None:
         f"{options.threads} threads. What failed is shown at {snr:g}."
     ]
     notes = {method.name: method.note for method in methods}
-    paths = write_report(output, pd.DataFrame(rows, columns=COLUMNS), notes, about, failed)
+    promised = pd.concat(kept, ignore_index=True) if kept else None
+    paths = write_report(output, pd.DataFrame(rows, columns=COLUMNS), notes, about, failed, promised)
     paths.append(save_figure(output / "worst_picks.png", figure))
     print("\n".join(map(str, paths)))
 
@@ -156,7 +170,14 @@ def _parser() -> argparse.ArgumentParser:
         "--particles", type=int, default=6, metavar="N", help="of each protein in each tomogram (%(default)s)"
     )
     add("--seed", type=int, default=1)
-    add("--template_matching", action="store_true", help="compare with template matching too")
+    add(
+        "--template_matching",
+        nargs="+",
+        choices=TEMPLATES,
+        default=[],
+        help="compare with template matching too: with the references that networks get, or with the "
+        "densities without noise",
+    )
     add(
         "--angular_step",
         type=float,

@@ -35,6 +35,9 @@ STRIDE = 2
 LOWEST = 0.3
 """Similarity above which a network's maxima are picks: below any threshold that would be chosen."""
 
+TEMPLATES = ("reference", "clean")
+"""Templates to match with: the single noisy reference of a protein that networks get, or its density."""
+
 HALF_TURNS = "+half_turns"
 """Behind a network's name: its embeddings are means over half turns."""
 
@@ -184,8 +187,10 @@ def network_methods(networks: Sequence[str], window_stride: int, device: str) ->
     return methods
 
 
-def matching_methods(molecules: Sequence[Molecule], angular_step: float, device: str) -> list[Method]:
-    """Template matching with clean templates, and with the references that networks get."""
+def matching_methods(
+    molecules: Sequence[Molecule], templates: Sequence[str], angular_step: float, device: str
+) -> list[Method]:
+    """Template matching with each kind of ``TEMPLATES`` that is named."""
     orientations(angular_step)  # refuses what cannot be used, before long work
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    return [MatchingMethod(molecules, clean, angular_step, chosen) for clean in (True, False)]
+    return [MatchingMethod(molecules, kind == "clean", angular_step, chosen) for kind in templates]

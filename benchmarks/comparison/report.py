@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
+from benchmarks.comparison.promises import promises_table
 from benchmarks.comparison.worst_picks import FALSE, MISS
 from tomotwin_lib.figures.style import colour, new_figure, say_empty, short_names
 from tomotwin_lib.files import atomic_path
@@ -24,6 +25,11 @@ are scored. Brackets: 95 % bootstrap interval of the mean over tomograms; all to
 one reference a protein, so it does not tell how much scores vary with the reference. *centring*: mean
 distance in voxels of found particles from the nearest pick above the honest threshold. *time*: the median a
 tomogram, references included."""
+
+_PROMISES = """\
+Limits as `--max_false_picks` sets them, for each tomogram from all others of its noise level; counted over
+all references. Brackets: 95 % bootstrap interval over tomograms. A reference whose best picks cannot be told
+from background keeps none."""
 
 
 def comparison_table(rows: pd.DataFrame) -> str:
@@ -68,7 +74,12 @@ def labels(worst: pd.DataFrame) -> list[str]:
 
 
 def write_report(
-    folder: Path, rows: pd.DataFrame, notes: Mapping[str, str], about: Sequence[str], worst: pd.DataFrame
+    folder: Path,
+    rows: pd.DataFrame,
+    notes: Mapping[str, str],
+    about: Sequence[str],
+    worst: pd.DataFrame,
+    promised: pd.DataFrame | None = None,
 ) -> list[Path]:
     """Write ``compare_methods.md`` and ``.csv``, and ``worst_picks.csv``.
 
@@ -78,6 +89,7 @@ def write_report(
     notes : by method, what else to know.
     about : lines on how it was made.
     worst : what :func:`worst_table` shows.
+    promised : what :func:`~.promises.promises_table` shows, where a network was compared.
     """
     table, numbers, faults = (
         folder / name for name in ("compare_methods.md", "compare_methods.csv", "worst_picks.csv")
@@ -92,6 +104,8 @@ def write_report(
         _READING,
     ]
     lines += ["", *(f"- {name}: {note}." for name, note in notes.items()), ""]
+    if promised is not None:
+        lines += ["## Promised and kept", "", _PROMISES, "", promises_table(promised), ""]
     lines += ["## What failed", "", "The false picks furthest above their honest thresholds and the misses "
               f"furthest below, of {next(iter(notes))}.", "", worst_table(worst), "",
               "![Slices through each](worst_picks.png)"]  # fmt: skip

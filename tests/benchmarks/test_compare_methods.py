@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from benchmarks.compare_methods import main
+from benchmarks.comparison.picking import Picked
+from benchmarks.comparison.promises import promises, promises_table
 from benchmarks.comparison.report import worst_figure, worst_table
 from benchmarks.comparison.worst_picks import FALSE, MISS, NOTHING, faults, worst
 from tomotwin_lib.figures.style import png_bytes
@@ -71,6 +73,24 @@ def test_the_worst_come_first_and_are_shown(failed: pd.DataFrame) -> None:
     assert png_bytes(worst_figure(table, lambda name: volume, SIZES)).startswith(b"\x89PNG")
 
 
+def test_what_is_promised_is_counted() -> None:
+    # In each of three tomograms 40 particles are found at 0.9 and more and one pick at 0.5 is false: in two
+    # others of the same size two were false at 0.5 or above, none at 0.9. (0 + 1) / 2 false ones are expected
+    # among the 40 best, 1.2 %, and (2 + 1) / 2 among all 41, 3.7 %.
+    places = [(x, y, 20.0) for x in range(20, 300, 40) for y in range(20, 260, 40)][:40]
+    truth = pd.DataFrame(places, columns=["X", "Y", "Z"]).assign(**{"class": "1abc"})
+    picks = pd.DataFrame([*places, (290.0, 290.0, 80.0)], columns=["X", "Y", "Z"])
+    picks = picks.assign(metric_best=[0.9] * 40 + [0.5], predicted_class=0, size=1)
+    picks.attrs = {"references": ["1abc.mrc"], "tomogram_input_shape": (100, 300, 300)}
+    names = ("a", "b", "c")
+    found = promises(0.1, dict.fromkeys(names, Picked(picks, 1.0)), dict.fromkeys(names, truth), {"1abc": 20})
+    assert list(found["limit"]) == [0.01, 0.05, 0.2]
+    assert list(found["picks"]) == [0, 123, 123] and list(found["recall"]) == [0, 1, 1]
+    np.testing.assert_allclose(found["false"], [0, 1 / 41, 1 / 41])
+    text = promises_table(found.assign(method="net"))
+    assert "| 0.1 | net | at most 5% | 2.4% (2.4%–2.4%) | 123 | 100% |" in text
+
+
 def test_comparison_runs_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     structures = tmp_path / "structures"
     molecules = sorted(map(molecule_of_kind, KINDS.values()), key=lambda molecule: molecule.radius)[:2]
@@ -78,8 +98,8 @@ def test_comparison_runs_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixtu
         write_volume(structures / f"{molecule.code}.mrc", molecule.density, 10.0)
     arguments = [
         "--structures", str(structures), "--unseen", molecule.code, "--tomograms", "2", "--snr", "1",
-        "--shape", "48", "96", "96", "--particles", "2", "--template_matching", "--angular_step", "120",
-        "--threads", "1", "--device", "cpu", "-o", str(tmp_path / "out"),
+        "--shape", "48", "96", "96", "--particles", "2", "--template_matching", "clean", "reference",
+        "--angular_step", "120", "--threads", "1", "--device", "cpu", "-o", str(tmp_path / "out"),
     ]  # fmt: skip
     assert main(arguments) == 0
     table = (tmp_path / "out" / "compare_methods.md").read_text()
