@@ -33,9 +33,10 @@ class FullyConvolutional(DenseNetwork):
     """Convolutions without padding that reduce a window of 37³ voxels to exactly one position.
 
     A kernel of 5 with stride 2 and eight kernels of 3 take 37 to 17, 15, 13, 11, 9, 7, 5, 3, 1; two
-    kernels of 1 are the head. Nothing in it depends on where the window ends: no padding, and batch
-    normalisation, whose statistics are constants once it is trained. Neighbouring windows therefore share
-    their arithmetic, and a volume costs about 100 times less than its windows one by one.
+    kernels of 1 are the head. With a smaller field of view the first kernels of 3 are left out. Nothing in it
+    depends on where the window ends: no padding, and batch normalisation, whose statistics are constants once
+    it is trained. Neighbouring windows therefore share their arithmetic, and a volume costs about 100 times
+    less than its windows one by one.
 
     Parameters
     ----------
@@ -46,6 +47,8 @@ class FullyConvolutional(DenseNetwork):
     half_turns : make the embedding of a particle and of its half turns about z, y and x exactly equal, by
         kernels shared among the four (:mod:`tomotwin_lib.networks.half_turn_layers`). The width, which counts
         all channels, must be a multiple of four; there are a quarter of the weights.
+    field_of_view : edge in voxels of what is looked at in the middle of the window, 37 or less by a multiple
+        of four, down to 9. Windows stay as large as they are, so the same subvolumes fit.
 
     Raises
     ------
@@ -54,13 +57,26 @@ class FullyConvolutional(DenseNetwork):
     """
 
     def __init__(
-        self, width: int = 24, output_channels: int = 32, dropout: float = 0.0, half_turns: bool = False
+        self,
+        width: int = 24,
+        output_channels: int = 32,
+        dropout: float = 0.0,
+        half_turns: bool = False,
+        field_of_view: int = 37,
     ) -> None:
         super().__init__()
         width = require_integer("width", width, 1)
         output_channels = require_integer("output_channels", output_channels, 1)
         dropout = require_number("dropout", dropout, 0, below=1)
         half_turns = require_boolean("half_turns", half_turns)
+        field_of_view = require_integer("field_of_view", field_of_view, STEM_KERNEL + 4)
+        margin = (self.window_size - field_of_view) // 2
+        if field_of_view > self.window_size or margin % 2 or field_of_view % 2 == 0:
+            raise InputError(
+                "network_config.field_of_view",
+                f"{field_of_view} voxels are not possible",
+                f"Give {self.window_size} or less by a multiple of 4",
+            )
         if half_turns and width % TURNS:
             raise InputError(
                 "network_config.width",
@@ -69,7 +85,10 @@ class FullyConvolutional(DenseNetwork):
             )
 
         self.half_turn_invariant = half_turns
-        channels = (width, *(multiple * width for multiple in CHANNEL_MULTIPLES))
+        self.crop = nn.ZeroPad3d(-margin)
+        # Each layer of 3 that is left out takes four voxels.
+        multiples = CHANNEL_MULTIPLES[margin // 2 :]
+        channels = (width, *(multiple * width for multiple in multiples))
         layer = _half_turn_layer if half_turns else _layer
         layers = [*layer(1, width, STEM_KERNEL, stride=self.total_stride)]
         for incoming, outgoing in pairwise(channels):
@@ -86,7 +105,7 @@ class FullyConvolutional(DenseNetwork):
         _smooth(self.features[0].weight)  # type: ignore[arg-type]
 
     def forward_dense(self, volume: torch.Tensor) -> torch.Tensor:
-        return functional.normalize(self.head(self.features(volume)), dim=1)
+        return functional.normalize(self.head(self.features(self.crop(volume))), dim=1)
 
     def folded(self) -> nn.Sequential:
         """The trained layers as plain convolutions, each normalisation folded into its own, for inference.
@@ -95,7 +114,7 @@ class FullyConvolutional(DenseNetwork):
         -------
         A module from (b, 1, d, h, w) to (b, channel, …) *before* the division by the norm.
         """
-        folded: list[nn.Module] = []
+        folded: list[nn.Module] = [self.crop] if any(self.crop.padding) else []
         for module in (*self.features.eval(), *self.head.eval()):
             plain = module.plain() if isinstance(module, HALF_TURN_LAYERS) else module
             if isinstance(plain, nn.BatchNorm3d):

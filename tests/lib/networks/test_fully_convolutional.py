@@ -47,6 +47,20 @@ def test_a_vector_depends_on_its_window_and_on_nothing_else(network: FullyConvol
     assert reached.amax(dim=0).tolist() == [WINDOW + 1, WINDOW - 1, WINDOW + 1]
 
 
+def test_a_smaller_field_of_view_lies_in_the_middle_of_the_same_windows() -> None:
+    torch.manual_seed(2)
+    network = FullyConvolutional(width=4, output_channels=8, half_turns=True, field_of_view=29).eval()
+    volume = torch.randn(1, 1, WINDOW + 2, WINDOW + 2, WINDOW + 2, requires_grad=True)
+    vectors = network.forward_dense(volume)
+    assert vectors.shape == (1, 8, 2, 2, 2)
+    torch.testing.assert_close(nn.functional.normalize(network.folded()(volume), dim=1), vectors)
+    vectors[0, 0, 1, 0, 1].backward()  # its window begins at (2, 0, 2)
+    assert volume.grad is not None
+    reached = torch.nonzero(volume.grad[0, 0])
+    assert reached.amin(dim=0).tolist() == [6, 4, 6]
+    assert reached.amax(dim=0).tolist() == [6 + 28, 4 + 28, 6 + 28]
+
+
 def test_a_fresh_stem_is_smooth() -> None:
     torch.manual_seed(0)
     network = FullyConvolutional(width=32)
@@ -113,6 +127,9 @@ def test_dense_equals_window_by_window(
         {"output_channels": -1},
         {"dropout": 1.0},
         {"half_turns": 1},
+        {"field_of_view": 35},
+        {"field_of_view": 36},
+        {"field_of_view": 41},
     ],
 )
 def test_impossible_arguments_are_refused(arguments: dict[str, float]) -> None:
