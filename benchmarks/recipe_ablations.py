@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.invariant_network import GainInvariant
 from benchmarks.validation_sets import best_case, make_validation_set
 from tomotwin_lib.cli.output import guarded, report_paths, say
 from tomotwin_lib.cli.parsing import CommandParser, add_device, add_progress
@@ -31,9 +32,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no hard negatives": {"train_config": {"looks": 0, "shares": {"hard": 0, "background": 12}}},
     "no off-centre negatives": {"train_config": {"shares": {"off_centre": 0, "background": 12}}},
     "no distractors": {"train_config": {"shares": {"distractors": 0, "background": 8}}},
-    "plain BatchNorm": {"network_config": {"half_turns": False}},
+    "no invariance to half turns": {"network_config": {"half_turns": False}},
+    "exact invariance to gain and offset": {"identifier": GainInvariant.__name__},
     "width 8": {"network_config": {"width": 8}},
     "width 24": {"network_config": {"width": 24}},
+    "field of view 29": {"network_config": {"field_of_view": 29}},
+    "temperature 0.05": {"train_config": {"temperature": 0.05}},
+    "temperature 0.2": {"train_config": {"temperature": 0.2}},
     "pairs only": {"train_config": {"proxies": 0.0}},
     "proxies only": {"train_config": {"proxies": 1.0, "pairs": 0.0}},
     "tomogram statistics only": {"train_config": {"own_statistics": 0.0}},
