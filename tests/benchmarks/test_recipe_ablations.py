@@ -12,14 +12,22 @@ from tomotwin_lib.networks.configuration import check_configuration, read_config
 from tomotwin_lib.training.recipe import Recipe
 
 
+def windows(recipe: Recipe) -> int:
+    shares = recipe.shares
+    return shares.particles + shares.off_centre + shares.distractors + shares.background + shares.hard
+
+
 def test_every_variant_is_a_configuration_of_its_own_with_as_many_windows() -> None:
     base = read_configuration("on_tomograms", Recipe.from_configuration)
     made = {name: merged(base, change) for name, change in VARIANTS.items()}
     for name, configuration in made.items():
         check_configuration(configuration, name, Recipe.from_configuration)
         recipe = Recipe.from_configuration(configuration, name)
-        assert recipe.shares.windows == Recipe().shares.windows, name
-    recipes = [(made[name]["network_config"], Recipe.from_configuration(made[name], name)) for name in made]
+        assert windows(recipe) == windows(Recipe()), name
+    kinds = [{key: one[key] for key in ("identifier", "network_config")} for one in made.values()]
+    recipes = [
+        (kind, Recipe.from_configuration(made[name], name)) for kind, name in zip(kinds, made, strict=True)
+    ]
     assert all(one not in recipes[:number] for number, one in enumerate(recipes))
     assert made["base"] == base
 
