@@ -104,7 +104,7 @@ class Recipe:
     margin: float = 0.1
     level: float = 0.4
     pairs: float = 1.0
-    temperature: float = 0.1
+    temperature: float = 0.2
     averaging: float = 0.995
     looks: int = 25
     jitter: int = 1
