@@ -77,7 +77,7 @@ def make_validation_set(
         rng = np.random.default_rng([seed, number])
         chosen = rng.choice(len(real), min(OF_EACH_ORIGIN, len(real)), replace=False).tolist() if real else []
         molecules = [real[index] for index in chosen]
-        molecules += [_held_out(number * OF_EACH_ORIGIN + index) for index in range(OF_EACH_ORIGIN)]
+        molecules += [held_out_molecule(number * OF_EACH_ORIGIN + index) for index in range(OF_EACH_ORIGIN)]
         sizes |= {molecule.code: molecule.box_size for molecule in molecules}
         imaging = Imaging(snr=snr, defocus_in_micrometres=float(rng.uniform(3.0, 4.0)))
         distractors = Distractors() if number % 2 else None
@@ -118,7 +118,8 @@ def best_case(loaded: LoadedNetwork, folder: Path) -> dict[str, float]:
     return {origin: float(np.mean(scores)) for origin, scores in sorted(origins.items())}
 
 
-def _held_out(index: int) -> Molecule:
+def held_out_molecule(index: int) -> Molecule:
+    """One of the made-up molecules that are in no training, by its number from 0."""
     number = MOST_MADE_UP + index
     return made_up_molecule(np.random.default_rng([MADE_UP_SEED, number]), f"{number:04d}")
 
