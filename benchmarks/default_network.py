@@ -12,17 +12,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.pools import add_pool, make_pool
 from tomotwin_lib.cli.output import guarded, report_paths, say
 from tomotwin_lib.cli.parsing import CommandParser, add_device, add_progress
 from tomotwin_lib.files import ensure_writable_folder, md5_of_file, write_json
 from tomotwin_lib.networks.configuration import read_configuration
 from tomotwin_lib.training.centred_subvolumes import read_centred_subvolumes
 from tomotwin_lib.training.recipe import Recipe
-from tomotwin_lib.training.simulated_pool import labelled_structures, simulated_pool
+from tomotwin_lib.training.simulated_pool import labelled_structures
 from tomotwin_lib.training.tomogram_training import require_budget, require_place, train_on_tomograms
-
-TOMOGRAMS = 120
-MADE_UP = 300
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,15 +39,7 @@ def _run(options: argparse.Namespace) -> int:
         if options.subvolumes is None
         else read_centred_subvolumes(options.subvolumes, progress=options.progress)
     )
-    tomograms = simulated_pool(
-        folder / "pool",
-        options.tomograms,
-        structures=options.structures,
-        exclude=options.exclude,
-        made_up=options.made_up,
-        seed=options.seed,
-        progress=options.progress,
-    )
+    tomograms = make_pool(folder / "pool", options, options.seed)
     result = train_on_tomograms(
         configuration,
         tomograms,
@@ -91,13 +81,10 @@ def _parser() -> CommandParser:
         description="Train the network that ships: final.pth and training.json, what its model card tells.",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--structures", type=Path, metavar="FOLDER", help="density maps and atomic models")
-    parser.add_argument("--exclude", nargs="+", default=[], metavar="LABEL", help="structures left out")
+    add_pool(parser)
     parser.add_argument(
         "--subvolumes", nargs="+", type=Path, metavar="PATH", help="files and folders to train on too"
     )
-    parser.add_argument("--made_up", type=int, default=MADE_UP, metavar="N", help="made-up molecules")
-    parser.add_argument("--tomograms", type=int, default=TOMOGRAMS, metavar="N", help="in the pool")
     parser.add_argument("--minutes", type=float, help="of training (default: 60)")
     parser.add_argument("--steps", type=int, metavar="N", help="batches, so that a run can be repeated")
     parser.add_argument("--seed", type=int, default=0)

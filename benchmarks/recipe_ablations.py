@@ -16,6 +16,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.invariant_network import GainInvariant
+from benchmarks.pools import add_pool, make_pool
 from benchmarks.validation_sets import best_case, make_validation_set
 from tomotwin_lib.cli.output import guarded, report_paths, say
 from tomotwin_lib.cli.parsing import CommandParser, add_device, add_progress
@@ -24,7 +25,6 @@ from tomotwin_lib.files import atomic_path, ensure_writable_folder, write_json
 from tomotwin_lib.networks.checkpoint import load_network
 from tomotwin_lib.networks.configuration import read_configuration
 from tomotwin_lib.training.recipe import Recipe
-from tomotwin_lib.training.simulated_pool import simulated_pool
 from tomotwin_lib.training.tomogram_training import require_budget, train_on_tomograms
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -59,15 +59,7 @@ def _run(options: argparse.Namespace) -> int:
     for seed in options.seeds:
         require_budget(minutes, options.steps, seed)
     folder = ensure_writable_folder(options.output)
-    pool = simulated_pool(
-        folder / "pool",
-        options.tomograms,
-        structures=options.structures,
-        exclude=options.exclude,
-        made_up=options.made_up,
-        seed=0,
-        progress=options.progress,
-    )
+    pool = make_pool(folder / "pool", options, seed=0)
     sets = [
         make_validation_set(folder / f"validation_{seed}", options.structures, options.exclude, seed=seed)
         for seed in options.validation
@@ -148,10 +140,7 @@ def _parser() -> CommandParser:
     )
     parser.add_argument("--minutes", type=float, help="of each training (default: 15)")
     parser.add_argument("--steps", type=int, metavar="N", help="of each training, instead")
-    parser.add_argument("--structures", type=Path, metavar="FOLDER", help="density maps and atomic models")
-    parser.add_argument("--exclude", nargs="+", default=[], metavar="LABEL", help="structures left out")
-    parser.add_argument("--made_up", type=int, default=200, metavar="N", help="made-up molecules")
-    parser.add_argument("--tomograms", type=int, default=80, metavar="N", help="in the pool")
+    add_pool(parser)
     parser.add_argument("-c", "--netconfiguration", default="on_tomograms", metavar="JSON")
     add_device(parser)
     add_progress(parser)
