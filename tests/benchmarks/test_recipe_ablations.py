@@ -61,7 +61,7 @@ def test_what_was_trained_is_not_trained_again_and_budgets_are_not_mixed(
     def train(configuration: object, pool: object, place: Path, **options: object) -> None:
         trained.append((configuration["network_config"]["width"], options["seed"]))  # type: ignore[index,arg-type]
 
-    monkeypatch.setattr(recipe_ablations, "simulated_pool", lambda *args, **options: [])
+    monkeypatch.setattr(recipe_ablations, "make_pool", lambda *args, **options: [])
     monkeypatch.setattr(recipe_ablations, "make_validation_set", lambda folder, *args, **options: folder)
     monkeypatch.setattr(recipe_ablations, "train_on_tomograms", train)
     monkeypatch.setattr(recipe_ablations, "load_network", lambda *args: None)
