@@ -68,9 +68,10 @@ def _run(options: argparse.Namespace) -> int:
             progress=options.progress,
         )
         found.append(result.scores.assign(tomogram=seed, steps=result.steps))
-        say(table(pd.concat(found)))
+        told = table(pd.concat(found))
+        say(told)
         with atomic_path(output / "finetune_default.md") as temporary:
-            temporary.write_text(table(pd.concat(found)) + "\n", encoding="utf-8")
+            temporary.write_text(told + "\n", encoding="utf-8")
     report_paths([output / "finetune_default.md"])
     return 0
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.comparison.methods import HALF_TURNS, LOWEST, STRIDE
+from benchmarks.comparison.methods import HALF_TURNS, LOWEST, STRIDE, load_named
 from benchmarks.machine import usable_cores
 from tomotwin_lib.centring import centring_distances
 from tomotwin_lib.cli.output import guarded, report_paths, say
@@ -27,6 +27,7 @@ from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import atomic_path, ensure_writable_folder
 from tomotwin_lib.formats.frames import read_picks, write_picks
 from tomotwin_lib.formats.ground_truth import (
+    label_from_name,
     read_box_sizes,
     read_particle_positions,
     write_particle_positions,
@@ -34,8 +35,7 @@ from tomotwin_lib.formats.ground_truth import (
 from tomotwin_lib.formats.volumes import find_volumes, read_volume, write_volume
 from tomotwin_lib.honest_evaluation import Tomograms, evaluate_honestly
 from tomotwin_lib.locating import locate
-from tomotwin_lib.networks.checkpoint import LoadedNetwork, load_network
-from tomotwin_lib.networks.half_turns import average_half_turns
+from tomotwin_lib.networks.checkpoint import LoadedNetwork
 from tomotwin_lib.references import ready_references
 from tomotwin_lib.similarity import similarity_map
 from tomotwin_lib.simulation.distractors import Distractors
@@ -58,10 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     torch.set_num_threads(options.threads)
-    path = options.network.removesuffix(HALF_TURNS)
-    loaded = load_network(path, options.device)
-    if path != options.network:
-        loaded = average_half_turns(loaded)
+    loaded = load_named(options.network, options.device)
     sizes = read_box_sizes(options.data / "boxsizes.json")
     sets = sorted(one.parent for one in options.data.glob("*/tomogram.mrc"))
     if not sets:
@@ -113,12 +110,8 @@ def _picked(
 ) -> Tomograms:
     truth = read_particle_positions(data_set / "particle_positions.txt")
     classes = {str(label) for label in truth["class"]}
-    files = [
-        file
-        for file in labelled_structures(options.structures)
-        if any(label in file.name.lower() for label in classes)
-    ]
-    molecules = [read_molecule(file) for file in files]
+    files = labelled_structures(options.structures)
+    molecules = [read_molecule(file) for file in files if label_from_name(file.name) in classes]
     if {molecule.code for molecule in molecules} != classes:
         raise InputError(
             options.structures, f"it does not hold all of {', '.join(sorted(classes))}", "Add them"
@@ -177,7 +170,7 @@ def _parser() -> CommandParser:
     add = parser.add_argument
     add(
         "--network",
-        default=f"default{HALF_TURNS}",
+        default="default",
         metavar="FILE",
         help=f"checkpoint or name of a shipped network; {HALF_TURNS} behind it averages over half turns",
     )

@@ -162,6 +162,13 @@ class MatchingMethod:
         )
 
 
+def load_named(network: str, device: str) -> LoadedNetwork:
+    """A checkpoint or shipped network; its vectors are averaged where the name ends in :data:`HALF_TURNS`."""
+    path = network.removesuffix(HALF_TURNS)
+    loaded = load_network(path, device)
+    return loaded if path == network else average_half_turns(loaded)
+
+
 def network_methods(networks: Sequence[str], window_stride: int, device: str) -> list[Method]:
     """One method a network; a name may end in :data:`HALF_TURNS`.
 
@@ -175,11 +182,8 @@ def network_methods(networks: Sequence[str], window_stride: int, device: str) ->
     methods: list[Method] = []
     for network in networks:
         path = network.removesuffix(HALF_TURNS)
-        loaded = load_network(path, device)
-        name = Path(path).stem
-        if path != network:
-            loaded, name = average_half_turns(loaded), name + HALF_TURNS
-        methods.append(NetworkMethod(name, loaded, window_stride))
+        name = Path(path).stem + network[len(path) :]
+        methods.append(NetworkMethod(name, load_named(network, device), window_stride))
     names = [method.name for method in methods]
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:

@@ -36,8 +36,15 @@ def promises(
     share over tomograms; recall, the share of particles that the picks find.
     """
     rows = []
+    expected = {name: _calibrated_by_others(name, picked, truths, box_sizes) for name in picked}
     for limit in LIMITS:
-        counts = np.array([_counts(name, limit, picked, truths, box_sizes) for name in picked], dtype=float)
+        counts = np.array(
+            [
+                _counts(keep_expected(picks, limit, name), truths[name], box_sizes)
+                for name, picks in expected.items()
+            ],
+            dtype=float,
+        )
         kept, false, particles = counts.sum(axis=0)
         drawn = np.random.default_rng(0).integers(len(counts), size=(_RESAMPLES, len(counts)))
         resampled = counts[drawn].sum(axis=1)
@@ -61,16 +68,15 @@ def promises_table(kept: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _counts(
-    name: str,
-    limit: float,
-    picked: Mapping[str, Picked],
-    truths: Mapping[str, pd.DataFrame],
-    box_sizes: Mapping[str, int],
-) -> Sequence[int]:
-    """Picks, false picks and particles of one tomogram, its limits from all others."""
+def _calibrated_by_others(
+    name: str, picked: Mapping[str, Picked], truths: Mapping[str, pd.DataFrame], box_sizes: Mapping[str, int]
+) -> pd.DataFrame:
+    """The picks of one tomogram with what to expect of them by all others."""
     others = [(picked[other].picks, truths[other]) for other in picked if other != name]
-    calibration = measure_background(others, box_sizes)
-    picks = keep_expected(calibrated(picked[name].picks, calibration, name), limit, name)
-    right = sum(len(own.matching.matches()[1]) for own in match_references(picks, truths[name], box_sizes))
-    return len(picks), len(picks) - right, len(truths[name])
+    return calibrated(picked[name].picks, measure_background(others, box_sizes), name)
+
+
+def _counts(picks: pd.DataFrame, truth: pd.DataFrame, box_sizes: Mapping[str, int]) -> Sequence[int]:
+    """Picks, false picks and particles of one tomogram."""
+    right = sum(len(own.matching.matches()[1]) for own in match_references(picks, truth, box_sizes))
+    return len(picks), len(picks) - right, len(truth)

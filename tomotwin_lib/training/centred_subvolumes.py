@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from tomotwin_lib.embedding.preparation import standardise_volume
 from tomotwin_lib.formats.ground_truth import label_from_name
 from tomotwin_lib.formats.volumes import find_volumes, read_subvolume
-from tomotwin_lib.training.labelled_tomograms import GREY_LEVELS, LabelledTomogram
+from tomotwin_lib.training.labelled_tomograms import LabelledTomogram, grey_voxels
 
 MARGIN = 4
 """Voxels of reflection about each subvolume: as far as a window's middle may be off the particle's."""
@@ -45,8 +44,8 @@ def read_centred_subvolumes(
     found = []
     bar = tqdm(paths, desc="reading subvolumes", unit="file", disable=not progress, leave=False)
     for path, label in zip(bar, labels, strict=True):
-        levels = np.rint(standardise_volume(read_subvolume(path, window)) * np.float32(GREY_LEVELS))
-        grey = np.pad(np.clip(levels, -127, 127).astype(np.int8), MARGIN, mode="reflect")
+        # Files of subvolumes are bright, tomograms dark.
+        grey = np.pad(grey_voxels(-read_subvolume(path, window)).numpy(), MARGIN, mode="reflect")
         found.append(
             LabelledTomogram(path.stem, torch.from_numpy(grey), middle, [label], np.empty((0, 3), np.int32))
         )
