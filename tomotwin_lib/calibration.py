@@ -6,8 +6,9 @@ is none of them is a peak of the background, whatever it consists of: noise, oth
 particle beside its centre. Their number per volume above each similarity, carried over to the volume of
 another tomogram, is the number of false picks to expect there. Divided by the number of picks that there
 are, it is the share of false ones, as in target-decoy searches of mass spectra (Elias & Gygi, Nature Methods
-2007), and one false pick more than was seen is reckoned with, so that few tomograms do not promise too much
-(Barber & Candès, Annals of Statistics 2015).
+2007). Two things keep few picks from promising too much: one false pick more than was seen is reckoned with
+(Barber & Candès, Annals of Statistics 2015); and the number of picks is taken at the lower end of what chance
+explains (Gehrels, ApJ 1986), since the cut-off is put where picks happen to be many.
 
 The peaks' heights in one tomogram alone do not tell: a particle that resembles the target makes a hump as the
 target does.
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import gamma, norm
 
 from tomotwin_lib.boxes import class_of_reference
 from tomotwin_lib.errors import InputError
@@ -32,6 +34,9 @@ EXPECTED = "expected_false"
 
 SHARE = "false_share"
 """Column: the share of false picks to expect if this pick and all better ones of its reference are kept."""
+
+# One standard deviation of a normal distribution, which a Poisson distribution's lower limit is named by.
+_LOWER_END = norm.cdf(-1)
 
 _REMEDY = "Make it with `tomotwin evaluate tomograms` from picks of the same network and references"
 
@@ -227,7 +232,9 @@ def volume_of_picks(picks: pd.DataFrame) -> float:
 def _shares(metric: FloatArray, expected: FloatArray) -> FloatArray:
     """For each pick the least share of false ones among the picks down to it or to a worse one."""
     kept = len(metric) - np.searchsorted(np.sort(metric), metric, side="left")
-    share = np.where(np.isnan(expected), 1.0, np.minimum(expected / np.maximum(kept, 1), 1.0))
+    # The least of many shares is chosen; without the margin it is least where chance makes it so.
+    counted = gamma.ppf(_LOWER_END, np.maximum(kept, 1))
+    share = np.where(np.isnan(expected), 1.0, np.minimum(expected / counted, 1.0))
     rising = np.argsort(metric, kind="stable")
     share[rising] = np.minimum.accumulate(share[rising])
     return share

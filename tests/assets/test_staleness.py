@@ -158,8 +158,8 @@ def test_at_most_so_many_false_picks_are_kept(made: Platform) -> None:
         everything = read_picks(made.folder.product("located_picks", "net", "two"))
         metric = everything.loc[everything["predicted_class"] == 0, "metric_best"].sort_values()
         reference = everything.attrs["references"][0]
-        # No false pick of the first reference in ten times the volume; of the second nothing is known.
-        background = Background(np.empty(0), 10 * volume_of_picks(everything), 1, -1.0)
+        # No false pick of the first reference in a hundred times the volume; of the second nothing is known.
+        background = Background(np.empty(0), 100 * volume_of_picks(everything), 1, -1.0)
         write_calibration(file, Calibration({reference: background}))
         assert job.execute_in_process(instance=instance, partition_key=PAIR, run_config=config).success
         kept = read_picks(made.folder.product("located_picks", "net", "two"))

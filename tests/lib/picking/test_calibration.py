@@ -43,19 +43,23 @@ def calibration(similarities: list[float], voxels: float = 2e6, lowest: float = 
 
 
 def test_by_hand() -> None:
-    # Twice the volume: half of the false picks, and of the one that is reckoned with besides.
-    found = calibrated(picks_of([0.9, 0.8, 0.7, 0.55, 0.45]), calibration([0.5, 0.6, 0.75, 0.85]), "c.json")
-    assert found[EXPECTED].tolist()[:4] == [0.5, 1.0, 1.5, 2.0]
+    # Ten times the volume: a tenth of the false picks, and of the one that is reckoned with besides.
+    background = calibration([0.5, 0.6, 0.6, 0.6, 0.6, 0.75, 0.85], voxels=1e7)
+    found = calibrated(picks_of([0.9, 0.8, 0.7, 0.55, 0.45]), background, "c.json")
+    assert found[EXPECTED].to_numpy()[:4] == pytest.approx([0.1, 0.2, 0.3, 0.7])
     assert np.isnan(found[EXPECTED].iloc[4])  # below what is known
-    assert found[SHARE].to_numpy() == pytest.approx([0.5, 0.5, 0.5, 0.5, 1.0])
+    # Three picks count as 1.367, four as 2.086: Gehrels (1986), table 2, one deviation.
+    three, four = 0.3 / 1.367, 0.7 / 2.086
+    assert found[SHARE].to_numpy() == pytest.approx([three, three, three, four, 1.0], rel=1e-3)
     assert found.attrs["references"] == [NAME]
 
 
 def test_a_better_pick_has_no_larger_share() -> None:
-    # Alone the best pick would be false by one half; with the next two, which add nothing false, by a sixth.
+    # Alone the best pick promises nothing; the next two add nothing false, the fourth three times as much.
     found = calibrated(picks_of([0.9, 0.89, 0.88, 0.6]), calibration([0.55, 0.7, 0.7, 0.7]), "c.json")
-    assert found[SHARE].to_numpy() == pytest.approx([1 / 6, 1 / 6, 1 / 6, 0.5])
-    assert len(keep_expected(found, 0.17, "c")) == 3 and len(keep_expected(found, 0.16, "c")) == 0
+    share = 0.5 / 1.367
+    assert found[SHARE].to_numpy() == pytest.approx([share, share, share, 2 / 2.086], rel=1e-3)
+    assert len(keep_expected(found, 0.37, "c")) == 3 and len(keep_expected(found, 0.36, "c")) == 0
 
 
 def test_all_that_is_no_match_is_background() -> None:
