@@ -23,8 +23,14 @@ class GainInvariant(FullyConvolutional):
     division by its norm takes it out. Parameters are those of the parent.
     """
 
-    def __init__(self, width: int = 24, output_channels: int = 32, half_turns: bool = False) -> None:
-        super().__init__(width, output_channels, half_turns=half_turns)
+    def __init__(
+        self,
+        width: int = 24,
+        output_channels: int = 32,
+        half_turns: bool = False,
+        second_stride: bool = False,
+    ) -> None:
+        super().__init__(width, output_channels, half_turns=half_turns, second_stride=second_stride)
         parametrize.register_parametrization(self.features[0], "weight", _ZeroMean())
         for part in (self.features, self.head):
             for place, module in enumerate(part):

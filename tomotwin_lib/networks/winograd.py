@@ -9,6 +9,7 @@ twofold, to a few millionths; half precision has not the digits for it.
 
 from __future__ import annotations
 
+from itertools import product as combinations
 from typing import TypeGuard
 
 import torch
@@ -44,6 +45,7 @@ class WinogradConv3d(nn.Module):
         super().__init__()
         self.weight = convolution.weight
         self.bias = convolution.bias
+        self.dilation = convolution.dilation[0]
         of_kernel, of_bias = _combinations()
         kernels = torch.einsum("kz,oczyx->kocyx", of_kernel, self.weight.detach().double()).float()
         for index, kernel in enumerate(kernels):
@@ -53,7 +55,22 @@ class WinogradConv3d(nn.Module):
             self.register_buffer(f"bias{index}", share, persistent=False)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """(b, channel, d, h, w) to (b, channel, d − 2, h − 2, w − 2), channels last in memory."""
+        """(b, channel, d, h, w) to (b, channel, d − 2, h − 2, w − 2), channels last in memory.
+
+        With a dilation of n the edges become shorter by 2 n: every n-th voxel is a volume of its own.
+        """
+        if self.dilation == 1:
+            return self._convolved(maps)
+        depth, height, width = (edge - 2 * self.dilation for edge in maps.shape[2:])
+        result = maps.new_empty(len(maps), depth, height, width, self.weight.shape[0]).permute(0, 4, 1, 2, 3)
+        for phase in combinations(range(self.dilation), repeat=3):
+            every = (slice(None), slice(None), *(slice(first, None, self.dilation) for first in phase))
+            if result[every].numel():
+                part = maps[every].contiguous(memory_format=torch.channels_last_3d)
+                result[every] = self._convolved(part)
+        return result
+
+    def _convolved(self, maps: torch.Tensor) -> torch.Tensor:
         source = maps.permute(0, 2, 3, 4, 1)
         batch, depth, height, width = maps.shape[0], *(edge - 2 for edge in maps.shape[2:])
         groups = depth // OUTPUTS
@@ -92,7 +109,8 @@ def suits(module: nn.Module) -> TypeGuard[nn.Conv3d]:
     return (
         type(module) is nn.Conv3d
         and module.kernel_size == (3, 3, 3)
-        and module.stride == module.dilation == (1, 1, 1)
+        and module.stride == (1, 1, 1)
+        and len(set(module.dilation)) == 1
         and module.padding == (0, 0, 0)
         and module.groups == 1
         and min(module.in_channels, module.out_channels) >= _LEAST_CHANNELS

@@ -21,6 +21,7 @@ _RANGES = {
     "hard": (0, 4096),
     "learning_rate": (1e-12, 1.0),
     "weight_decay": (0.0, 1.0),
+    "muon": (0.0, 100.0),
     "proxies": (0.0, 1e6),
     "scale": (1e-3, 1e3),
     "margin": (0.0, 1.0),
@@ -83,6 +84,8 @@ class Recipe:
     ----------
     shares : what a batch consists of.
     learning_rate, weight_decay : of AdamW; the rate warms up and then falls to zero along a cosine.
+    muon : learning rate of the kernels, which :class:`~.kernel_optimizer.KernelMuon` trains, in units of the
+        learning rate; 0 for AdamW throughout.
     proxies : weight of :class:`~.proxy_loss.ProxyLoss`, whose ``scale``, ``margin`` and ``level`` follow.
         Alone it finds nothing: all embeddings come to lie off all directions.
     pairs, temperature : weight and temperature of the supervised contrastive loss (Khosla et al., 2020), in
@@ -99,6 +102,7 @@ class Recipe:
     shares: Shares = Shares()
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
+    muon: float = 2.0
     proxies: float = 0.1
     scale: float = 14.0
     margin: float = 0.1

@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tomotwin_lib.embedding.preparation import standardise_window
 from tomotwin_lib.networks.base import DenseNetwork
 from tomotwin_lib.networks.checkpoint import load_weights
+from tomotwin_lib.networks.half_turn_layers import HalfTurnConv3d
 from tomotwin_lib.training.augmentation import augment
 from tomotwin_lib.training.hard_negatives import hard_negatives
+from tomotwin_lib.training.kernel_optimizer import KernelMuon
 from tomotwin_lib.training.labelled_tomograms import LabelledTomogram, on_device
 from tomotwin_lib.training.losses import MetricLoss
 from tomotwin_lib.training.proxy_loss import ProxyLoss
@@ -96,13 +99,7 @@ class TomogramRun:
             aug_offset=recipe.offset,
             aug_dropout=(0.0, 0.0),
         )
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": self.network.parameters(), "weight_decay": recipe.weight_decay},
-                {"params": self.proxies.parameters(), "weight_decay": 0.0},
-            ],
-            lr=recipe.learning_rate,
-        )
+        self.optimizers = _optimizers(self.network, self.proxies, recipe)
         self.average = AveragedModel(
             self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True
         )
@@ -115,8 +112,10 @@ class TomogramRun:
     def step(self, share: float) -> float:
         """One batch; ``share`` of the run lies behind it. Returns the learning rate."""
         rate = learning_rate(self.recipe.learning_rate, share)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for optimizer in self.optimizers:
+            scale = self.recipe.muon if isinstance(optimizer, KernelMuon) else 1.0
+            for group in optimizer.param_groups:
+                group["lr"] = scale * rate
         windows, labels = self.draws.draw(self.rng)
         windows, labels = windows.to(self.device), labels.to(self.device)
         chosen = torch.rand(len(windows), generator=self.generator) < self.recipe.own_statistics
@@ -124,7 +123,8 @@ class TomogramRun:
         windows[chosen] = standardise_window(windows[chosen, 0])[:, None]
         windows = augment(windows, self.augmentation, self.generator)
         self.network.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.device.type == "cuda"):
             embeddings = self.network(windows.to(memory_format=torch.channels_last_3d))
         embeddings = embeddings.float()
@@ -135,7 +135,10 @@ class TomogramRun:
         if self.recipe.pairs:
             pairs = self.pairs(embeddings[known], labels[known], embeddings[~known])
         self.scaler.scale(self.recipe.proxies * proxies + self.recipe.pairs * pairs).backward()
-        self.scaler.step(self.optimizer)
+        for optimizer in self.optimizers:
+            if isinstance(optimizer, KernelMuon):
+                optimizer.take_gradients()
+            self.scaler.step(optimizer)
         self.scaler.update()
         self.average.update_parameters(self.network)
         self._follow(embeddings.detach()[known], labels[known])
@@ -167,7 +170,7 @@ class TomogramRun:
             "network": self.network.state_dict(),
             "averaged": int(self.average.n_averaged),  # type: ignore[arg-type,call-overload]
             "proxies": self.proxies.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "scaler": self.scaler.state_dict(),
             "means": self.means,
             "hard": [[number, *map(int, place)] for number, place in self.draws.hard],
@@ -188,13 +191,34 @@ class TomogramRun:
         load_weights(self.network, state["network"], source)
         self.average.n_averaged.fill_(state["averaged"])  # type: ignore[operator,union-attr]
         self.proxies.load_state_dict(state["proxies"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(own)
         self.scaler.load_state_dict(state["scaler"])
         self.means = state["means"].to(self.device)
         self.draws.hard = [(number, np.array(place, np.int64)) for number, *place in state["hard"]]
         self.rng.bit_generator.state = json.loads(state["rng"])
         self.generator.set_state(state["generator"])
         self.steps = int(state["steps"])
+
+
+def _optimizers(network: nn.Module, proxies: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon for all kernels but the first layer's and the head's, if the recipe has it."""
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv3d | HalfTurnConv3d)]
+    kernels = [layer.weight for layer in layers[1:-1]] if recipe.muon else []
+    taken = set(map(id, kernels))
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in taken]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            [
+                {"params": rest, "weight_decay": recipe.weight_decay},
+                {"params": proxies.parameters(), "weight_decay": 0.0},
+            ],
+            lr=recipe.learning_rate,
+        )
+    ]
+    if kernels:
+        optimizers.append(KernelMuon(kernels, recipe.weight_decay))
+    return optimizers
 
 
 def learning_rate(highest: float, share: float) -> float:

@@ -18,11 +18,18 @@ from tomotwin_lib.products import Grid
 WINDOW = 37
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "half_turns"])
+@pytest.fixture(
+    scope="module",
+    params=[(False, False), (True, False), (False, True), (True, True)],
+    ids=["plain", "half_turns", "second_stride", "both"],
+)
 def network(request: pytest.FixtureRequest) -> FullyConvolutional:
     """Random weights, and normalisations whose constants differ from those of a fresh network."""
     torch.manual_seed(1)
-    network = FullyConvolutional(width=4, output_channels=8, half_turns=request.param)
+    half_turns, second_stride = request.param
+    network = FullyConvolutional(
+        width=4, output_channels=8, half_turns=half_turns, second_stride=second_stride
+    )
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
             module.running_mean.normal_(0, 0.2)
@@ -47,9 +54,12 @@ def test_a_vector_depends_on_its_window_and_on_nothing_else(network: FullyConvol
     assert reached.amax(dim=0).tolist() == [WINDOW + 1, WINDOW - 1, WINDOW + 1]
 
 
-def test_a_smaller_field_of_view_lies_in_the_middle_of_the_same_windows() -> None:
+@pytest.mark.parametrize("second_stride", [False, True])
+def test_a_smaller_field_of_view_lies_in_the_middle_of_the_same_windows(second_stride: bool) -> None:
     torch.manual_seed(2)
-    network = FullyConvolutional(width=4, output_channels=8, half_turns=True, field_of_view=29).eval()
+    network = FullyConvolutional(
+        width=4, output_channels=8, half_turns=True, field_of_view=29, second_stride=second_stride
+    ).eval()
     volume = torch.randn(1, 1, WINDOW + 2, WINDOW + 2, WINDOW + 2, requires_grad=True)
     vectors = network.forward_dense(volume)
     assert vectors.shape == (1, 8, 2, 2, 2)
@@ -59,6 +69,20 @@ def test_a_smaller_field_of_view_lies_in_the_middle_of_the_same_windows() -> Non
     reached = torch.nonzero(volume.grad[0, 0])
     assert reached.amin(dim=0).tolist() == [6, 4, 6]
     assert reached.amax(dim=0).tolist() == [6 + 28, 4 + 28, 6 + 28]
+
+
+def test_with_a_second_stride_a_volume_has_what_its_windows_have() -> None:
+    """Windows are strided twice, volumes once; both must see the same at every second voxel."""
+    torch.manual_seed(3)
+    network = FullyConvolutional(width=4, output_channels=8, second_stride=True).eval()
+    volume = torch.randn(1, 1, WINDOW + 6, WINDOW + 2, WINDOW + 4)
+    with torch.inference_mode():
+        vectors = network.forward_dense(volume)
+        assert vectors.shape == (1, 8, 4, 2, 3)
+        for place in ((0, 0, 0), (1, 0, 2), (2, 1, 1), (3, 1, 0)):
+            z, y, x = (2 * edge for edge in place)
+            window = volume[:, :, z : z + WINDOW, y : y + WINDOW, x : x + WINDOW]
+            torch.testing.assert_close(network(window)[0], vectors[0, :, *place])
 
 
 def test_a_fresh_stem_is_smooth() -> None:

@@ -1,0 +1,45 @@
+"""Muon for the kernels of convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+
+class KernelMuon(torch.optim.Muon):
+    """Muon over kernels of any number of dimensions, each taken as a matrix (outgoing channels, the rest).
+
+    Every step changes all directions of a kernel's matrix alike (Jordan et al., 2024). Its length is that of
+    AdamW at the same rate (Liu et al., 2025, "Muon is scalable for LLM training").
+
+    Parameters
+    ----------
+    kernels : on their device and in their memory format already.
+    weight_decay : a step, in units of the learning rate.
+    """
+
+    def __init__(self, kernels: Iterable[nn.Parameter], weight_decay: float) -> None:
+        self.kernels = list(kernels)
+        # They share the kernels' memory, so that what changes one changes the other.
+        matrices = [nn.Parameter(_matrix(kernel.detach())) for kernel in self.kernels]
+        super().__init__(matrices, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+
+    def take_gradients(self) -> None:
+        """Let the matrices have the kernels' gradients, before :meth:`step` and before a scaler looks at them."""
+        for matrix, kernel in zip(self.param_groups[0]["params"], self.kernels, strict=True):
+            matrix.grad = None if kernel.grad is None else _matrix(kernel.grad)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of kernels and matrices."""
+        super().zero_grad(set_to_none)
+        for kernel in self.kernels:
+            kernel.grad = None
+
+
+def _matrix(kernel: torch.Tensor) -> torch.Tensor:
+    """(outgoing, …) as (outgoing, all others), in the same memory; the order of columns does not matter."""
+    if not kernel.is_contiguous() and kernel.dim() == 5:  # channels last
+        kernel = kernel.movedim(1, -1)
+    return kernel.view(len(kernel), -1)
