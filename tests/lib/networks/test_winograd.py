@@ -22,6 +22,16 @@ def test_it_is_the_plain_convolution(shape: tuple[int, ...], bias: bool) -> None
     torch.testing.assert_close(WinogradConv3d(plain.float())(maps), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("shape", [(2, 16, 5, 6, 9), (1, 16, 23, 7, 8)])
+@pytest.mark.parametrize("dilation", [2, 3])
+def test_a_dilated_one_too(shape: tuple[int, ...], dilation: int) -> None:
+    torch.manual_seed(1)
+    plain = nn.Conv3d(16, 24, 3, dilation=dilation).requires_grad_(False)
+    maps = torch.randn(shape[:2] + tuple(edge + 2 * (dilation - 2) for edge in shape[2:]))
+    layer = WinogradConv3d(plain)
+    torch.testing.assert_close(layer(maps), plain(maps), atol=1e-5, rtol=0)
+
+
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     layer = WinogradConv3d(nn.Conv3d(16, 16, 3).requires_grad_(False))
