@@ -37,6 +37,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "width 8": {"network_config": {"width": 8}},
     "width 24": {"network_config": {"width": 24}},
     "field of view 29": {"network_config": {"field_of_view": 29}},
+    "AdamW throughout": {"train_config": {"muon": 0.0}},
+    "one stride": {"network_config": {"second_stride": False}},
     "temperature 0.1": {"train_config": {"temperature": 0.1}},
     "temperature 0.4": {"train_config": {"temperature": 0.4}},
     "pairs only": {"train_config": {"proxies": 0.0}},

@@ -27,7 +27,7 @@ class KernelMuon(torch.optim.Muon):
         super().__init__(matrices, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
 
     def take_gradients(self) -> None:
-        """Let the matrices have the kernels' gradients, before :meth:`step` and before a scaler looks at them."""
+        """Let the matrices have the kernels' gradients: before :meth:`step`, and before a scaler looks."""
         for matrix, kernel in zip(self.param_groups[0]["params"], self.kernels, strict=True):
             matrix.grad = None if kernel.grad is None else _matrix(kernel.grad)
 

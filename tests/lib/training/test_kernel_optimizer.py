@@ -12,7 +12,7 @@ from tomotwin_lib.training.kernel_optimizer import KernelMuon
 
 @pytest.mark.parametrize("kind", ["plain", "channels_last", "half_turns"])
 def test_a_step_turns_every_direction_of_a_kernel_alike(kind: str) -> None:
-    """Singular values of the gradient differ a thousandfold, those of the step by little; the sign is down."""
+    """Singular values of the gradient differ a thousandfold, the step's by little; it goes downhill."""
     torch.manual_seed(0)
     layer: nn.Module = HalfTurnConv3d(2, 6, 3) if kind == "half_turns" else nn.Conv3d(8, 6, 3, bias=False)
     if kind == "channels_last":
