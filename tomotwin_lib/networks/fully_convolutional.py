@@ -82,7 +82,7 @@ class FullyConvolutional(DenseNetwork):
         dropout = require_number("dropout", dropout, 0, below=1)
         half_turns = require_boolean("half_turns", half_turns)
         second_stride = require_boolean("second_stride", second_stride)
-        multiples = TWICE_STRIDED_MULTIPLES if second_stride else CHANNEL_MULTIPLES
+        multiples: tuple[int, ...] = TWICE_STRIDED_MULTIPLES if second_stride else CHANNEL_MULTIPLES
         # A kernel of 3 takes four voxels behind one stride and eight behind two; it is left out for less.
         taken = 8 if second_stride else 4
         least = STEM_KERNEL + (8 if second_stride else 4)

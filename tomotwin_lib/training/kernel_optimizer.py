@@ -20,7 +20,7 @@ class KernelMuon(torch.optim.Muon):
     weight_decay : a step, in units of the learning rate.
     """
 
-    def __init__(self, kernels: Iterable[nn.Parameter], weight_decay: float) -> None:
+    def __init__(self, kernels: Iterable[torch.Tensor], weight_decay: float) -> None:
         self.kernels = list(kernels)
         # They share the kernels' memory, so that what changes one changes the other.
         matrices = [nn.Parameter(_matrix(kernel.detach())) for kernel in self.kernels]
