@@ -23,6 +23,7 @@ from tomotwin_lib.drift import refused_walks
 from tomotwin_lib.embedding.estimate import Estimate
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.figures import (
+    MOST_PICKS,
     orthoslices_with_picks,
     picks_beside_similarity,
     score_histogram,
@@ -150,7 +151,7 @@ def located_picks(
     pictures = metadata.pictures(
         data_folder,
         ("located_picks", model, tomogram),
-        picks_on_slices=orthoslices_with_picks(volume.data, picks, **shown),
+        picks_on_slices=orthoslices_with_picks(volume.data, picks, most=MOST_PICKS, **shown),
         picks_and_similarity=picks_beside_similarity(volume.data, picks, similarity_map, **shown),
         scores_against_background=score_histogram(picks, similarity_map, config.lowest_similarity),
     )

@@ -10,12 +10,13 @@ from tomotwin_lib.figures.beside import picks_beside_similarity, score_histogram
 from tomotwin_lib.figures.charts import score_bars, similarity_histogram, steps_curve, training_curve
 from tomotwin_lib.figures.galleries import similarity_slices, subvolume_gallery
 from tomotwin_lib.figures.leaderboards import leaderboard_chart
-from tomotwin_lib.figures.picks import orthoslices_with_picks
+from tomotwin_lib.figures.picks import MOST_PICKS, orthoslices_with_picks
 from tomotwin_lib.figures.precision_recall import precision_recall_chart
 from tomotwin_lib.figures.simulated import simulated_slices
 from tomotwin_lib.figures.style import PALETTE, drawn, encoded, png_bytes, save_figure, shrunk
 
 __all__ = [
+    "MOST_PICKS",
     "PALETTE",
     "drawn",
     "encoded",

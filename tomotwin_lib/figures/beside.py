@@ -11,12 +11,20 @@ from matplotlib.figure import Figure
 
 from tomotwin_lib.embedding.quality import sampled_rows
 from tomotwin_lib.figures.classes import pick_classes
-from tomotwin_lib.figures.picks import XY, densest, draw_picks, draw_slice, pick_legend, scale_bar
+from tomotwin_lib.figures.picks import (
+    MOST_PICKS,
+    XY,
+    best_picks,
+    densest,
+    draw_picks,
+    draw_slice,
+    pick_legend,
+    scale_bar,
+)
 from tomotwin_lib.figures.style import GREY, PALETTE, colour, new_figure, say_empty, tidy
 from tomotwin_lib.products import SimilarityMap
 
 _PANEL_INCHES = 4.6
-_MOST_PICKS = 150
 _BINS = 80
 _SAMPLED = 2**18
 
@@ -39,10 +47,7 @@ def picks_beside_similarity(
     picks : as in :func:`~tomotwin_lib.figures.picks.orthoslices_with_picks`.
     similarity : the map that they were found in.
     """
-    best = picks
-    if len(picks) > _MOST_PICKS:  # more would hide what they mark
-        best = picks.nlargest(_MOST_PICKS, "metric_best")
-        best.attrs = picks.attrs
+    best, shown = best_picks(picks, MOST_PICKS)
     classes = pick_classes(best, None, None)
     layer = densest(volume.shape, classes)[0]
     height, width = volume.shape[1:]
@@ -50,7 +55,6 @@ def picks_beside_similarity(
     figure = new_figure(2 * _PANEL_INCHES + 0.8, panel + 0.7 + (0.7 if classes.labels else 0.0))
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     draw_slice(left, volume, XY, layer)
-    shown = f", best {len(best):,} of {len(picks):,} picks" if len(best) < len(picks) else ""
     left.set(xlabel="X", ylabel="Y")
     left.set_title(f"tomogram, z = {layer}{shown}", fontsize=10)
     at, highest = _highest(similarity, layer)
@@ -69,7 +73,7 @@ def picks_beside_similarity(
     right.set(xlabel="X")
     right.set_title(f"highest similarity to any reference, z = {z[at]}", fontsize=10)
     right.tick_params(labelsize=7, length=2.5)
-    figure.colorbar(image, ax=right, shrink=0.8, pad=0.02)
+    figure.colorbar(image, ax=right, shrink=0.8, pad=0.02, label="similarity")
     draw_picks(left, classes, XY, layer)
     # The same ones as the circles: those whose sphere the slice cuts.
     cut = np.abs(classes.positions[:, 0] - layer) <= classes.radii * np.sqrt(0.75)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
-from tomotwin_lib.figures.style import GREY, new_figure, say_empty, short_names
+from tomotwin_lib.figures.style import GREY, OUTLINE, new_figure, say_empty, short_names
 from tomotwin_lib.products import SimilarityMap
 
 # Sites, spread over the map, whose values tell its median well enough for colours.
@@ -69,6 +69,7 @@ def similarity_slices(similarity: SimilarityMap, *, columns: int = 4, most: int 
             color="white",
             markeredgewidth=1,
             clip_on=False,
+            path_effects=OUTLINE,
         )
         axes.set_title(f"{names[index]}\nz = {z[site[0]]}, highest {volume[site]:.2f}", fontsize=8)
     assert image is not None

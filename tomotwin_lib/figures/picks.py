@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
@@ -18,7 +17,10 @@ from matplotlib.patches import Patch
 from scipy.ndimage import gaussian_filter
 
 from tomotwin_lib.figures.classes import PickClasses, pick_classes
-from tomotwin_lib.figures.style import GREY, colour, line_style, new_figure
+from tomotwin_lib.figures.style import GREY, OUTLINE, colour, line_style, new_figure
+
+#: Picks without a threshold that a picture shows: more would hide what they mark.
+MOST_PICKS = 150
 
 _SLAB = 5
 _BLUR = 1.0
@@ -26,9 +28,6 @@ _BLUR = 1.0
 # share of the sphere's diameter.
 _SMALLEST_CIRCLE = 0.5
 _LONGEST_EDGE_INCHES = 6.5
-_OUTLINE: list[patheffects.AbstractPathEffect] = [
-    patheffects.withStroke(linewidth=2.2, foreground="black", alpha=0.6)
-]
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,7 @@ def orthoslices_with_picks(
     centre: tuple[int, int, int] | None = None,
     voxel_size_in_angstrom: float | None = None,
     title: str | None = None,
+    most: int | None = None,
 ) -> Figure:
     """Draw an xy, an xz and a zy slice; circles are where the slice cuts the spheres around the picks.
 
@@ -70,8 +70,11 @@ def orthoslices_with_picks(
     centre : (z, y, x) voxel through which the slices go; by default where they show most of the picks, or
         the middle.
     voxel_size_in_angstrom : adds a scale bar.
+    most : draw so many at most, by ``metric_best``; the title tells.
     """
-    classes = pick_classes(picks, names, box_sizes)
+    drawn, shown = (picks, "") if picks is None or most is None else best_picks(picks, most)
+    title = f"{title or ''}{shown}".removeprefix(", ") or None
+    classes = pick_classes(drawn, names, box_sizes)
     at = centre if centre is not None else densest(volume.shape, classes)
     depth, height, width = volume.shape
     scale = _LONGEST_EDGE_INCHES / max(width + depth, height + depth)
@@ -104,6 +107,15 @@ def orthoslices_with_picks(
     if classes.labels:
         pick_legend(figure, classes)
     return figure
+
+
+def best_picks(picks: pd.DataFrame, most: int) -> tuple[pd.DataFrame, str]:
+    """The best by ``metric_best``, and what a title says of it."""
+    if len(picks) <= most:
+        return picks, ""
+    best = picks.nlargest(most, "metric_best")
+    best.attrs = picks.attrs
+    return best, f", best {most:,} of {len(picks):,} picks"
 
 
 def densest(shape: tuple[int, ...], classes: PickClasses) -> tuple[int, int, int]:
@@ -154,7 +166,7 @@ def draw_picks(axes: Axes, classes: PickClasses, view: _View, layer: int) -> Non
             size, size, np.zeros_like(size), units="xy", offsets=offsets, transOffset=axes.transData,
             facecolors="none", edgecolors=colour(index), linewidths=1.3, linestyles=line_style(index),
         )  # fmt: skip
-        circles.set_path_effects(_OUTLINE)
+        circles.set_path_effects(OUTLINE)
         axes.add_collection(circles, autolim=False)
 
 
@@ -173,10 +185,10 @@ def scale_bar(axes: Axes, width: int, height: int, voxel_size_in_angstrom: float
     voxels = length * 10 / voxel_size_in_angstrom
     left, bottom = 0.03 * width, 0.035 * height
     axes.plot([left, left + voxels], [bottom, bottom], color="white", linewidth=3, solid_capstyle="butt",
-              path_effects=_OUTLINE, scalex=False, scaley=False)  # fmt: skip
+              path_effects=OUTLINE, scalex=False, scaley=False)  # fmt: skip
     axes.annotate(
         f"{length:g} nm", (left + voxels / 2, bottom), xytext=(0, 4), textcoords="offset points", ha="center",
-        va="bottom", color="white", fontsize=8, path_effects=_OUTLINE,
+        va="bottom", color="white", fontsize=8, path_effects=OUTLINE,
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def precision_recall_chart(
     for f1 in _LINES_OF_F1:
         recall = np.linspace(f1 / (2 - f1), 1, 60)
         axes.plot(recall, f1 * recall / (2 * recall - f1), color="#dddddd", linewidth=0.8, zorder=0)
-        axes.text(1.01, f1 / (2 - f1), f"F1 {f1:g}", color=GREY, fontsize=7, va="center")
+        axes.text(1.015, f1 / (2 - f1), f"F1 {f1:g}", color=GREY, fontsize=7, va="center")
     for index, (reference, name) in enumerate(zip(references, short_names(references), strict=True)):
         own = table[table["reference"] == reference].sort_values("threshold")
         axes.plot(
@@ -46,8 +46,8 @@ def precision_recall_chart(
             # The picks above a threshold are those of the last row that does not exceed it.
             place = int(np.searchsorted(own["threshold"].to_numpy(), thresholds[reference] + 1e-9)) - 1
             row = own.iloc[max(place, 0)]
-            axes.plot(row["Recall"], row["Precision"], "o", color=colour(index), markersize=6)
-    axes.set(xlim=(0, 1.0), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
+            axes.plot(row["Recall"], row["Precision"], "o", color=colour(index), markersize=6, clip_on=False)
+    axes.set(xlim=(0, 1.005), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
     tidy(axes)
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     return figure

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -24,6 +25,10 @@ LINE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":")
 GREY = "#555555"
 DPI = 150
 _SMALLEST_DPI = 30
+# Around white or coloured lines on a picture: they show on bright and dark.
+OUTLINE: list[patheffects.AbstractPathEffect] = [
+    patheffects.withStroke(linewidth=2.2, foreground="black", alpha=0.6)
+]
 
 
 def new_figure(width: float, height: float) -> Figure:
