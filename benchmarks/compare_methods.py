@@ -52,7 +52,7 @@ def _compare(options: argparse.Namespace) -> None:
     _check(options)
     torch.set_num_threads(options.threads)
     output = ensure_writable_folder(options.output)
-    molecules = _molecules(options.structures, options.unseen)
+    molecules = read_molecules(options.structures, options.unseen)
     box_sizes = {molecule.code: molecule.box_size for molecule in molecules}
     methods = network_methods(options.network, options.window_stride, options.device)
     if options.template_matching:
@@ -108,7 +108,8 @@ def _check(options: argparse.Namespace) -> None:
             raise InputError(name, f"{min(values)} cannot be used", "Give numbers above 0")
 
 
-def _molecules(structures: Path, unseen: Sequence[str]) -> list[Molecule]:
+def read_molecules(structures: Path, unseen: Sequence[str]) -> list[Molecule]:
+    """The density maps and atomic models of a folder; InputError where one of ``unseen`` is missing."""
     files = sorted(path for path in structures.glob("*") if path.name.lower().endswith(_ENDINGS))
     if not files:
         raise InputError(structures, "there is no density map or atomic model", "Check the folder")

@@ -77,7 +77,9 @@ def run(args: argparse.Namespace) -> None:
     calibration = measure_background(pairs, box_sizes)
     outputs = _write(folder, found)
     figure = precision_recall_chart(
-        found.curves, f"{len(pairs)} tomograms; dots: the threshold that is best for all together", found.thresholds
+        found.curves,
+        f"{len(pairs)} tomograms; dots: best threshold for all together",
+        found.thresholds,
     )
     outputs.append(save_figure(folder / "precision_recall.png", figure))
     outputs.append(folder / "calibration.json")

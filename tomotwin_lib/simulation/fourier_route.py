@@ -33,11 +33,11 @@ def image_in_fourier_space(
 ) -> tuple[Float32Array, Float32Array]:
     """Signal and shot noise of a reconstruction, each (z, y, x); see :func:`.imaging.image_specimen`."""
     shape = padded_shape(density.shape)  # type: ignore[arg-type]
-    signal_factor, noise_factor = _planes(shape, imaging, scheme, device)
+    signal_factor, noise_factor = plane_factors(shape, imaging, scheme, device)
     with torch.inference_mode():
         spectrum = torch.fft.rfftn(torch.as_tensor(density, device=device), s=shape)
         spectrum *= signal_factor
-        spectrum *= _contrast_transfer(shape, imaging, device)
+        spectrum *= grid_contrast_transfer(shape, imaging, device)
         signal = _cropped(torch.fft.irfftn(spectrum, s=shape), density.shape)
         white = torch.as_tensor(rng.standard_normal(shape, dtype=np.float32), device=device)
         spectrum = torch.fft.rfftn(white)
@@ -59,7 +59,7 @@ def padded_shape(shape: Shape) -> Shape:
     return padded_depth, padded_height, padded_width
 
 
-def _planes(
+def plane_factors(
     shape: Shape, imaging: Imaging, scheme: TiltScheme, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Factors of the signal (complex) and of white noise (real), each (z, y, x // 2 + 1)."""
@@ -97,7 +97,7 @@ def _planes(
     return signal, noise
 
 
-def _contrast_transfer(shape: Shape, imaging: Imaging, device: torch.device) -> torch.Tensor:
+def grid_contrast_transfer(shape: Shape, imaging: Imaging, device: torch.device) -> torch.Tensor:
     """Contrast transfer on the half spectrum, turned round where phases are flipped."""
     kz, ky, kx = (torch.as_tensor(axis, device=device) for axis in frequency_axes(shape))
     squared = (kz**2 + ky**2 + kx**2) / imaging.voxel_size_in_angstrom**2
