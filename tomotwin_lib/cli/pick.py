@@ -135,9 +135,9 @@ def run(args: argparse.Namespace) -> None:
 
     picks = picks[picks["predicted_class"].isin(targets)]
     # Before other limits: shares of false picks were measured on all picks.
-    within = keep_expected_picks(picks, args, calibration, args.locate_results)
+    within = promised = keep_expected_picks(picks, args, calibration, args.locate_results)
     if limits is not None:
-        within = keep_within(within, {name: own.thresholds for name, own in found.items()})
+        within = keep_within(promised, {name: own.thresholds for name, own in found.items()})
     kept = keep_picks(within, args.minmetric, args.maxmetric, args.minsize, args.maxsize)
     stems = file_stems(references)
     outputs, rows = [], []
@@ -159,7 +159,7 @@ def run(args: argparse.Namespace) -> None:
         outputs.append(_draw(folder, tomogram, kept))
     if not len(picks):
         warn(f"nothing was located for {', '.join(wanted)}: the files are empty")
-    elif not len(kept):
+    elif len(promised) and not len(kept):
         best, largest = picks["metric_best"].max(), picks["size"].max()
         warn(f"these limits leave no pick; the best similarity is {best:.3f}, the largest size {largest}")
     if limits is not None:

@@ -91,7 +91,38 @@ def test_locate_and_pick_keep_the_share(folder: Path, run: Run) -> None:
     assert run(*with_file, "--max_false_picks", "0.75").code == 0
     assert len(read_picks(folder / "l" / "located.tloc")) == 2
     none = run(*with_file, "--max_false_picks", "0.05")
-    assert none.code == 0 and "leave none of 4" in none.err
+    # 1 / 2 / 0.708 is 0.706…, and the share that is named must do.
+    assert none.code == 0 and none.err.count("\n") == 1
+    for said in (REFERENCE, "leaves none of its 4 picks", "at least 0.707", "more tomograms than these 2"):
+        assert said in none.err
+    assert run(*with_file, "--max_false_picks", "0.707").err == ""
+    assert len(read_picks(folder / "l" / "located.tloc")) == 2
+
+
+def test_pick_says_which_share_would_keep_some(folder: Path, run: Run) -> None:
+    picks = read_picks(folder / "a.tloc").assign(**{SHARE: [0.25, 0.25, 0.5, 1, 1]})
+    picks["predicted_class"] = [0, 0, 0, 1, 1]
+    picks.attrs["references"] = [REFERENCE, "m_2xyz_0.mrc", "m_3abc_0.mrc"]
+    write_picks(folder / "c.tloc", picks)
+    pick = ("pick_main", "-l", "c.tloc", "-o", "p", "--max_false_picks")
+    some, none = run(*pick, "0.3"), run(*pick, "0.1")
+    assert some.code == none.code == 0
+    # Nothing can be promised of 2xyz, and 3abc had no picks to lose.
+    assert some.err.count("\n") == 1 and "m_2xyz_0.mrc" in some.err and "--minmetric" in some.err
+    assert none.err.count("\n") == 2 and "Give 0.25 or more" in none.err and "limits" not in none.err
+
+
+def test_references_that_the_calibration_does_not_know_are_told(folder: Path, run: Run) -> None:
+    assert run(*EVALUATE).code == 0
+    picks = read_picks(folder / "a.tloc")
+    picks["predicted_class"] = [0, 0, 0, 1, 1]
+    picks.attrs["references"] = [REFERENCE, "m_2xyz_0.mrc", "m_3abc_0.mrc"]
+    write_picks(folder / "c.tloc", picks)
+    pick = ("pick_main", "-l", "c.tloc", "-o", "p", "--calibration", "o/calibration.json")
+    for limit, fate in ((("--max_false_picks", "0.9"), "are all dropped"), ((), "the share 1")):
+        outcome = run(*pick, *limit)
+        assert outcome.code == 0 and outcome.err.count("\n") == 1
+        assert "knows nothing of m_2xyz_0.mrc: their 2 picks" in outcome.err and fate in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -107,12 +138,12 @@ def test_what_cannot_be_used_is_one_line(flags: tuple[str, ...], said: str, fold
     map_of(folder)
     outcome = run("locate_main", "findmax", "-m", "map.tmap", "-b", "10", "-o", "l", *flags)
     assert outcome.code == 2 and outcome.err.count("\n") == 1 and said in outcome.err
-    assert not list((folder / "l").iterdir())
+    assert not list((folder / "l").glob("*"))
 
 
 def test_picks_without_shares_need_a_calibration(folder: Path, run: Run) -> None:
     outcome = run("pick_main", "-l", "a.tloc", "-o", "p", "--max_false_picks", "0.05")
-    assert outcome.code == 2 and "--calibration" in outcome.err
+    assert outcome.code == 2 and "`tomotwin locate findmax … --calibration FILE`" in outcome.err
 
 
 def test_positions_by_distance(folder: Path, run: Run) -> None:
