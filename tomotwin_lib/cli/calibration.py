@@ -83,8 +83,8 @@ def _say_which_are_unknown(picks: pd.DataFrame, calibration: Calibration, args: 
     fate = "are all dropped" if (args.max_false_picks or 1) < 1 else "all have the share 1"
     warn(
         f"{args.calibration} knows nothing of {', '.join(unknown['reference'])}: their "
-        f"{unknown['picks'].sum():,} picks, of which nothing can be promised, {fate}. Make a calibration from "
-        f"tomograms whose ground truth holds their classes, or {_BY_SIMILARITY}"
+        f"{unknown['picks'].sum():,} picks, of which nothing can be promised, {fate}. Make a calibration "
+        f"from tomograms whose ground truth holds their classes, or {_BY_SIMILARITY}"
     )
 
 

@@ -61,6 +61,42 @@ def test_as_many_truths_as_tomograms(folder: Path, run: Run) -> None:
     assert outcome.code == 2 and "--positions" in outcome.err
 
 
+def test_ground_truths_in_another_order_are_refused(folder: Path, run: Run) -> None:
+    swapped = ("-p", "b.txt", "a.txt", "-s", "10", "-o", "o")
+    outcome = run("evaluate_main", "tomograms", "-l", "a.tloc", "b.tloc", *swapped)
+    assert outcome.code == 2 and "b.txt stands where the ground truth of a.tloc" in outcome.err
+    # Picks that are all called located.tloc are told apart by their folders, or by what was picked.
+    for place, name in (("1", "a"), ("2", "b")):
+        picks = read_picks(folder / f"{name}.tloc")
+        (folder / place).mkdir()
+        picks.attrs["filepath"] = f"/data/{name}.mrc"
+        write_picks(folder / place / "located.tloc", picks)
+    outcome = run("evaluate_main", "tomograms", "-l", "1/located.tloc", "2/located.tloc", *swapped)
+    assert outcome.code == 2 and "that of 2/located.tloc" in outcome.err
+
+
+def test_classes_that_do_not_fit_are_told(folder: Path, run: Run) -> None:
+    for name in ("a", "b"):
+        picks = read_picks(folder / f"{name}.tloc")
+        picks.attrs["references"] = [REFERENCE, "m_2xyz_0.mrc", "m_9zzz_0.mrc"]
+        write_picks(folder / f"{name}.tloc", picks)
+    with (folder / "a.txt").open("a") as truth:
+        truth.write("2xyz 90 10 10\nvesicle 50 20 20\n")
+    outcome = run(*EVALUATE)
+    assert outcome.code == 0, outcome.err
+    of_a, of_b = outcome.err.splitlines()
+    assert "a.txt" in of_a and "m_9zzz_0.mrc (9zzz): not scored, and not in calibration.json" in of_a
+    assert "no reference is of its vesicle: not scored" in of_a and "2xyz" not in of_a
+    assert "b.txt" in of_b and "m_2xyz_0.mrc (2xyz): not scored there" in of_b and "9zzz" in of_b
+
+
+def test_what_cannot_be_evaluated_is_one_line(folder: Path, run: Run) -> None:
+    one = run("evaluate_main", "tomograms", "-l", "a.tloc", "-p", "a.txt", "-s", "10", "-o", "o")
+    assert one.code == 2 and "1 is too few" in one.err and "two or more" in one.err
+    onto = run(*EVALUATE[:-1], "a.txt")
+    assert onto.code == 2 and "a.txt: it is a file" in onto.err
+
+
 def map_of(folder: Path) -> None:
     """A map with two high peaks and two as low as the background."""
     values = np.zeros((3, 3, 40), dtype=np.float32)
