@@ -56,6 +56,15 @@ def test_several_tomograms(folder: Path, run: Run) -> None:
     assert "too few tomograms" in outcome.out and "best case" in outcome.out
 
 
+def test_info_tells_a_calibration(folder: Path, run: Run) -> None:
+    assert run(*EVALUATE).code == 0
+    outcome = run("main", "info", "o/calibration.json")
+    assert outcome.code == 0 and "MD5 m" in outcome.out
+    # Two false picks of each; b was located down to 0.605 only.
+    told = "2 tomograms of 138,240 voxels together, 4 false picks, known for similarities from 0.605"
+    assert REFERENCE in outcome.out and told in outcome.out
+
+
 def test_as_many_truths_as_tomograms(folder: Path, run: Run) -> None:
     outcome = run("evaluate_main", "tomograms", "-l", "a.tloc", "b.tloc", "-p", "a.txt", "-o", "o")
     assert outcome.code == 2 and "--positions" in outcome.err
