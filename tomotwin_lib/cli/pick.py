@@ -117,6 +117,8 @@ def run(args: argparse.Namespace) -> None:
     limits = None if args.limits is None else read_limits(args.limits)
     calibration = check_calibration(args)
     picks = read_picks(args.locate_results)
+    for flag, value in (("--minmetric", args.minmetric), ("--maxmetric", args.maxmetric)):
+        _check_similarity(flag, value, picks)
     references = picks.attrs["references"]
     targets = _targets(references, args.target)
     wanted = [references[index] for index in targets]
@@ -221,6 +223,20 @@ def _check_limits(low_flag: str, low: float | None, high_flag: str, high: float 
         raise InputError(
             low_flag, f"{low:g} is not below {high_flag} {high:g}", "No pick lies between: change one"
         )
+
+
+def _check_similarity(flag: str, value: float | None, picks: pd.DataFrame) -> None:
+    """Refuse a limit that no cosine can reach, such as 80 where 0.80 is meant; InputError."""
+    # Other distances than the cosine have other ranges, and not every .tloc tells its distance.
+    if value is None or -1 <= value <= 1 or not len(picks) or not picks["metric_best"].between(-1, 1).all():
+        return
+    meant = f"Did you mean {value / 100:.2f}? " if 1 < abs(value) <= 100 else ""
+    low, high = picks["metric_best"].min(), picks["metric_best"].max()
+    raise InputError(
+        flag,
+        f"{value:g} is no similarity between -1 and 1",
+        f"{meant}The picks have {low:.3f} to {high:.3f}",
+    )
 
 
 def _targets(references: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
