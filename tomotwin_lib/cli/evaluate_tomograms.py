@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     from tomotwin_lib.formats.ground_truth import read_box_sizes, read_particle_positions
     from tomotwin_lib.honest_evaluation import evaluate_honestly
 
-    box_sizes = read_box_sizes(args.size)
+    box_sizes = read_box_sizes(args.size, "-s/--size")
     pairs = [
         (read_picks(picks), read_particle_positions(truth))
         for picks, truth in zip(args.locate, args.positions, strict=True)
