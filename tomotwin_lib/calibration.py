@@ -191,7 +191,12 @@ def keep_expected(picks: pd.DataFrame, max_false_picks: float, source: str | Pat
     """
     check_share(max_false_picks)
     if SHARE not in picks.columns:
-        raise InputError(source, "its picks do not tell what share is false", "Give --calibration")
+        raise InputError(
+            source,
+            "its picks do not tell what share is false",
+            "Locate them with `tomotwin locate findmax … --calibration FILE`, where FILE is the "
+            "calibration.json of `tomotwin evaluate tomograms`, or give --calibration FILE here",
+        )
     # The column is in 32 bits: a share that equals the limit is within it.
     return picks[picks[SHARE].to_numpy() <= np.float32(max_false_picks)].reset_index(drop=True)
 
@@ -202,6 +207,24 @@ def check_share(max_false_picks: float) -> None:
         raise InputError(
             "max_false_picks", f"{max_false_picks} is no share", "Give a number above 0 up to 1, such as 0.05"
         )
+
+
+def least_shares(picks: pd.DataFrame) -> pd.DataFrame:
+    """The least share of false picks that some of each reference's picks keep to, one row a reference.
+
+    Parameters
+    ----------
+    picks : what :func:`calibrated` returned.
+
+    Returns
+    -------
+    Columns reference, picks and ``SHARE`` (NaN without a pick): a smaller ``max_false_picks`` keeps none.
+    """
+    rows = []
+    for index, reference in enumerate(picks.attrs["references"]):
+        own = picks.loc[picks["predicted_class"] == index, SHARE]
+        rows.append((reference, len(own), float(own.min())))
+    return pd.DataFrame(rows, columns=["reference", "picks", SHARE])
 
 
 def calibration_table(picks: pd.DataFrame) -> pd.DataFrame:

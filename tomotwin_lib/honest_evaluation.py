@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from tomotwin_lib.boxes import class_of_reference, names_of_class
 from tomotwin_lib.centring import centring_distances, centring_table
 from tomotwin_lib.confusion import add_up, confusion
 from tomotwin_lib.errors import InputError
@@ -102,7 +103,9 @@ def evaluate_honestly(
         raise InputError("fbeta", f"{fbeta} is no weight above 0", "Give 4, as the CZII challenge does")
     if len(tomograms) < 2:
         raise InputError(
-            "tomograms", "one gives no threshold for another", "Give the picks and the truth of two or more"
+            "tomograms",
+            f"{len(tomograms)} is too few: the thresholds for one tomogram are chosen on the others",
+            "Give the picks and the ground truths of two or more",
         )
     overlap = {
         name: threshold_curves(picks, truth, box_sizes, step) for name, (picks, truth) in tomograms.items()
@@ -135,6 +138,24 @@ def evaluate_honestly(
         curves=curves,
         thresholds=pooled_thresholds(overlap.values()),
     )
+
+
+def differing_classes(picks: pd.DataFrame, truth: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
+    """What cannot be matched between the references of a tomogram and its ground truth.
+
+    Parameters
+    ----------
+    picks, truth : of one tomogram, as for :func:`evaluate_honestly`.
+
+    Returns
+    -------
+    The references whose class the truth lacks, with the class that was looked for, and the truth's classes
+    that no reference is of.
+    """
+    classes = {str(name) for name in truth["class"]}
+    found = {name: class_of_reference(name, classes) for name in picks.attrs["references"]}
+    lacking = {name: names_of_class(name)[-1] for name, own in found.items() if own is None}
+    return lacking, sorted(classes - set(found.values()))
 
 
 def _best_cases(curves: Mapping[str, list[ThresholdCurve]], beta: float) -> dict[tuple[str, str], float]:

@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
     from tomotwin_lib.limits import read_limits
 
     limits = None if args.limits is None else read_limits(args.limits)
-    box_sizes = read_box_sizes(args.size)
+    box_sizes = read_box_sizes(args.size, "-s/--size")
     truth = read_particle_positions(args.positions)
     picks = read_picks(args.locate)
     # With limits from elsewhere first, because these are what can be expected; what flatters comes behind.

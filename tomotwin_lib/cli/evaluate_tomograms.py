@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tomotwin_lib.cli.output import number, print_table, report_paths, say
+from tomotwin_lib.cli.output import number, print_table, report_paths, say, warn
 from tomotwin_lib.cli.parsing import add_box_sizes
+from tomotwin_lib.cli.tomogram import tomogram_name
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
@@ -59,6 +60,8 @@ def run(args: argparse.Namespace) -> None:
             "--positions", f"{len(args.positions)} ground truths for {len(args.locate)} tables of picks",
             "Give one for each, in the same order",
         )  # fmt: skip
+    if Path(args.output).is_file():
+        raise InputError(args.output, "it is a file, and the results need a folder", "Give a folder with -o")
     folder = ensure_writable_folder(args.output)
     from tomotwin_lib.calibration import measure_background
     from tomotwin_lib.figures import precision_recall_chart, save_figure
@@ -67,12 +70,15 @@ def run(args: argparse.Namespace) -> None:
     from tomotwin_lib.formats.ground_truth import read_box_sizes, read_particle_positions
     from tomotwin_lib.honest_evaluation import evaluate_honestly
 
-    box_sizes = read_box_sizes(args.size)
+    box_sizes = read_box_sizes(args.size, "-s/--size")
     pairs = [
         (read_picks(picks), read_particle_positions(truth))
         for picks, truth in zip(args.locate, args.positions, strict=True)
     ]
-    tomograms = dict(zip(_names(args.locate), pairs, strict=True))
+    names = _names(args.locate)
+    _check_order(args, names, [picks for picks, _ in pairs])
+    _say_which_classes_differ(args.positions, pairs)
+    tomograms = dict(zip(names, pairs, strict=True))
     found = evaluate_honestly(tomograms, box_sizes, fbeta=args.fbeta, within=args.within, step=args.step)
     calibration = measure_background(pairs, box_sizes)
     outputs = _write(folder, found)
@@ -95,6 +101,51 @@ def _names(paths: list[str]) -> list[str]:
         return stems
     folders = [Path(path).resolve().parent.name for path in paths]
     return folders if len(set(folders)) == len(folders) else [str(Path(path).resolve()) for path in paths]
+
+
+def _check_order(args: argparse.Namespace, names: list[str], picks: list[pd.DataFrame]) -> None:
+    """Refuse ground truths whose files are named after other tomograms of the same call; InputError."""
+    called = [
+        {name, Path(located).stem, Path(tomogram_name(table.attrs)).stem}
+        for name, located, table in zip(names, args.locate, picks, strict=True)
+    ]
+    for truth, located in zip(args.positions, args.locate, strict=True):
+        of_same_name = [args.locate[place] for place, own in enumerate(called) if Path(truth).stem in own]
+        if of_same_name and located not in of_same_name:
+            raise InputError(
+                "--positions",
+                f"{truth} stands where the ground truth of {located} should, and is by its name that of "
+                f"{of_same_name[0]}",
+                "Give the ground truths in the order of the picks (--locate)",
+            )
+
+
+def _say_which_classes_differ(files: list[str], pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> None:
+    """Note, for each ground truth, what it lacks and what nobody looks for, and what scores make of that."""
+    from tomotwin_lib.boxes import class_of_reference
+    from tomotwin_lib.honest_evaluation import differing_classes
+
+    everywhere = {str(name) for _, truth in pairs for name in truth["class"]}
+    for file, (picks, truth) in zip(files, pairs, strict=True):
+        lacking, unwanted = differing_classes(picks, truth)
+        told = []
+        for known, fate in (
+            (True, "not scored there, and their picks there are all false to calibration.json"),
+            (False, "not scored, and not in calibration.json"),
+        ):
+            own = [
+                f"{name} ({label})"
+                for name, label in lacking.items()
+                if (class_of_reference(name, everywhere) is not None) == known
+            ]
+            if own:
+                told.append(f"it holds none of the class of the references {', '.join(own)}: {fate}")
+        if unwanted:
+            told.append(
+                f"no reference is of its {', '.join(unwanted)}: not scored, and picks on them are false"
+            )
+        if told:
+            warn(f"{file}: {'; '.join(told)}")
 
 
 def _write(folder: Path, found: HonestEvaluation) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tomotwin_lib.cli.coordinates import read_positions, voxel_sizes_told
-from tomotwin_lib.cli.output import console
+from tomotwin_lib.cli.output import console, fail
 from tomotwin_lib.errors import InputError
 
 SUMMARY = "Say what is in a file: MRC, .temb, .tmap, .tloc, .tumap, .pth, .json, coordinates or ground truth."
@@ -17,6 +17,7 @@ Lines = Iterable[tuple[str, str]]
 _FRAMES = (".temb", ".tmap", ".tloc", ".tumap")
 _CHECKPOINTS = (".pth", ".pt", ".tar")
 _VOLUMES = (".mrc", ".rec", ".map")
+_SIZES = {int, float, type(None)}
 _LONGEST = 160
 _SLICES = 16
 
@@ -31,20 +32,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Describe one file after the other."""
+    """Describe one file after the other; one that cannot be described does not hide those behind it."""
+    failed: InputError | None = None
+    for name in args.files:
+        try:
+            _print(name)
+        except InputError as error:
+            if failed is not None:
+                fail(str(failed))
+            failed = error
+    if failed is not None:
+        raise failed
+
+
+def _print(name: str) -> None:
     from tomotwin_lib.networks.shipped_networks import model_card
 
+    path = _file(name)
+    lines = list(describe(path))
     out = console()
-    for name in args.files:
-        path = _file(name)
-        lines = list(describe(path))
-        out.print(name, style="bold", markup=False)
-        width = max(len(key) for key, _ in lines)
-        for key, value in lines:
-            out.print(f"  {key:<{width}}  ", style="cyan", end="", markup=False)
-            out.print(value, markup=False)
-        if path.suffix.lower() in _CHECKPOINTS and (card := model_card(path)) is not None:
-            out.print(f"\n{card}", markup=False)
+    out.print(name, style="bold", markup=False)
+    width = max(len(key) for key, _ in lines)
+    for key, value in lines:
+        out.print(f"  {key:<{width}}  ", style="cyan", end="", markup=False)
+        out.print(value, markup=False)
+    if path.suffix.lower() in _CHECKPOINTS and (card := model_card(path)) is not None:
+        out.print(f"\n{card}", markup=False)
 
 
 def _file(name: str) -> Path:
@@ -150,10 +163,6 @@ def _checkpoint(path: Path) -> Lines:
 def _json(path: Path) -> Lines:
     import json
 
-    from tomotwin_lib.formats.ground_truth import read_box_sizes
-    from tomotwin_lib.networks.configuration import read_configuration
-    from tomotwin_lib.networks.registry import build_network
-
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -161,12 +170,48 @@ def _json(path: Path) -> Lines:
     except ValueError as error:
         raise InputError(path, f"it is no JSON ({error})", "Correct the file") from error
     if isinstance(content, dict) and "identifier" in content:
-        configuration = read_configuration(path)
-        count = sum(weight.numel() for weight in build_network(configuration).parameters())
-        yield "kind", "network configuration"
-        yield "weights", f"{count:,}"
-        yield from _attributes(configuration)
-        return
+        return _configuration(path)
+    if isinstance(content, dict) and "backgrounds" in content:
+        return _calibration(path)
+    # JSON's true is a number to Python; null is a class without a size.
+    if isinstance(content, dict) and content and {type(size) for size in content.values()} <= _SIZES:
+        return _box_sizes(path)
+    held = (
+        f"its entries are {', '.join(list(content)[:6])}" if isinstance(content, dict) else "it has no names"
+    )
+    raise InputError(
+        path,
+        f"it is JSON of no kind that is known: {held}",
+        "Give a network configuration, a calibration.json or box sizes",
+    )
+
+
+def _configuration(path: Path) -> Lines:
+    from tomotwin_lib.networks.configuration import read_configuration
+    from tomotwin_lib.networks.registry import build_network
+
+    configuration = read_configuration(path)
+    count = sum(weight.numel() for weight in build_network(configuration).parameters())
+    yield "kind", "network configuration"
+    yield "weights", f"{count:,}"
+    yield from _attributes(configuration)
+
+
+def _calibration(path: Path) -> Lines:
+    from tomotwin_lib.formats.calibration import read_calibration
+
+    calibration = read_calibration(path)
+    yield "kind", "calibration: how often background reaches a similarity"
+    yield "network", f"MD5 {calibration.model_md5}" if calibration.model_md5 else "not told"
+    yield "references", f"{len(calibration.backgrounds):,}"
+    for name, own in calibration.backgrounds.items():
+        told = f"{own.tomograms} tomograms of {own.voxels:,.0f} voxels together, {len(own.similarities):,} "
+        yield name, f"{told}false picks, known for similarities from {own.lowest:.3g}"
+
+
+def _box_sizes(path: Path) -> Lines:
+    from tomotwin_lib.formats.ground_truth import read_box_sizes
+
     sizes = read_box_sizes(path)
     assert isinstance(sizes, dict)
     yield "kind", "box sizes, in voxels"

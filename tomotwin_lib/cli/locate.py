@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     from tomotwin_lib.heatmaps import check_heatmap_files
 
     calibration = check_calibration(args)
-    box_sizes = read_box_sizes(args.boxsize)
+    box_sizes = read_box_sizes(args.boxsize, "-b/--boxsize")
     similarity = read_similarity_map(args.map)
     heatmaps = []
     if args.write_heatmaps:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from tomotwin_lib.cli.output import report_paths, say, warn
 from tomotwin_lib.cli.parsing import add_progress, add_references
 from tomotwin_lib.cli.references import print_refinement, say_what_was_combined
+from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
 SUMMARY = "Compare an embedded tomogram with embedded references."
@@ -39,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Map."""
     folder = ensure_writable_folder(args.output)
+    _refuse_volume(args.references, "subvolumes", "embeddings.temb")
+    _refuse_volume(args.volumes, "tomogram", "<tomogram>_embeddings.temb")
     from tomotwin_lib.formats.frames import (
         read_reference_embedding,
         read_tomogram_embedding,
@@ -65,3 +69,14 @@ def run(args: argparse.Namespace) -> None:
     write_similarity_map(output, comparison)
     say(f"{len(comparison):,} positions compared with {len(comparison.references)} references")
     report_paths([output])
+
+
+def _refuse_volume(file: str, what: str, embedding: str) -> None:
+    """Tell whoever gives a volume in place of its embedding how to make that; InputError."""
+    path = Path(file)
+    if path.suffix.lower() in (".mrc", ".rec", ".map") and path.is_file():
+        raise InputError(
+            path,
+            "it is an MRC volume, and embeddings are compared",
+            f"Embed it first with `tomotwin embed {what}`, and give the {embedding} that this writes",
+        )

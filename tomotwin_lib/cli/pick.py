@@ -117,6 +117,8 @@ def run(args: argparse.Namespace) -> None:
     limits = None if args.limits is None else read_limits(args.limits)
     calibration = check_calibration(args)
     picks = read_picks(args.locate_results)
+    for flag, value in (("--minmetric", args.minmetric), ("--maxmetric", args.maxmetric)):
+        _check_similarity(flag, value, picks)
     references = picks.attrs["references"]
     targets = _targets(references, args.target)
     wanted = [references[index] for index in targets]
@@ -135,9 +137,9 @@ def run(args: argparse.Namespace) -> None:
 
     picks = picks[picks["predicted_class"].isin(targets)]
     # Before other limits: shares of false picks were measured on all picks.
-    within = keep_expected_picks(picks, args, calibration, args.locate_results)
+    within = promised = keep_expected_picks(picks, args, calibration, args.locate_results)
     if limits is not None:
-        within = keep_within(within, {name: own.thresholds for name, own in found.items()})
+        within = keep_within(promised, {name: own.thresholds for name, own in found.items()})
     kept = keep_picks(within, args.minmetric, args.maxmetric, args.minsize, args.maxsize)
     stems = file_stems(references)
     outputs, rows = [], []
@@ -159,7 +161,7 @@ def run(args: argparse.Namespace) -> None:
         outputs.append(_draw(folder, tomogram, kept))
     if not len(picks):
         warn(f"nothing was located for {', '.join(wanted)}: the files are empty")
-    elif not len(kept):
+    elif len(promised) and not len(kept):
         best, largest = picks["metric_best"].max(), picks["size"].max()
         warn(f"these limits leave no pick; the best similarity is {best:.3f}, the largest size {largest}")
     if limits is not None:
@@ -221,6 +223,20 @@ def _check_limits(low_flag: str, low: float | None, high_flag: str, high: float 
         raise InputError(
             low_flag, f"{low:g} is not below {high_flag} {high:g}", "No pick lies between: change one"
         )
+
+
+def _check_similarity(flag: str, value: float | None, picks: pd.DataFrame) -> None:
+    """Refuse a limit that no cosine can reach, such as 80 where 0.80 is meant; InputError."""
+    # Other distances than the cosine have other ranges, and not every .tloc tells its distance.
+    if value is None or -1 <= value <= 1 or not len(picks) or not picks["metric_best"].between(-1, 1).all():
+        return
+    meant = f"Did you mean {value / 100:.2f}? " if 1 < abs(value) <= 100 else ""
+    low, high = picks["metric_best"].min(), picks["metric_best"].max()
+    raise InputError(
+        flag,
+        f"{value:g} is no similarity between -1 and 1",
+        f"{meant}The picks have {low:.3f} to {high:.3f}",
+    )
 
 
 def _targets(references: Sequence[str], wanted: Sequence[str] | None) -> list[int]:

@@ -16,6 +16,8 @@ from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import write_json
 from tomotwin_lib.formats.opening import open_to_read
 
+_REMEDY = "Give the calibration.json of `tomotwin evaluate tomograms`"
+
 
 def write_calibration(path: str | Path, calibration: Calibration) -> None:
     """Write a calibration, whole or not at all."""
@@ -44,16 +46,20 @@ def read_calibration(path: str | Path) -> Calibration:
         raw = stream.read()
     try:
         content = json.loads(raw.decode("utf-8"))
-        backgrounds = {
-            str(reference): _background(entry) for reference, entry in content["backgrounds"].items()
-        }
-        return Calibration(backgrounds, str(content.get("model_md5", "")))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            path,
-            f"it is no calibration ({error})",
-            "Give the calibration.json of `tomotwin evaluate tomograms`",
-        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, f"it is no calibration, and no JSON ({error})", _REMEDY) from error
+    entries = content.get("backgrounds") if isinstance(content, dict) else None
+    if not isinstance(entries, dict):
+        raise InputError(path, "it is no calibration, but other JSON", _REMEDY)
+    backgrounds = {}
+    for reference, entry in entries.items():
+        try:
+            backgrounds[reference] = _background(entry)
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            raise InputError(
+                path, f"it is no calibration, or a damaged one: that of {reference} is not whole", _REMEDY
+            ) from error
+    return Calibration(backgrounds, str(content.get("model_md5", "")))
 
 
 def _background(entry: dict[str, object]) -> Background:

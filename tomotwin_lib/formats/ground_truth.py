@@ -79,12 +79,13 @@ def write_particle_positions(path: str | Path, positions: pd.DataFrame) -> None:
         temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def read_box_sizes(path_or_number: str | int | Path) -> dict[str, int] | int:
+def read_box_sizes(path_or_number: str | int | Path, source: str = "box size") -> dict[str, int] | int:
     """Read box sizes: a plain number for every class, or a JSON file from class to size.
 
     Parameters
     ----------
     path_or_number : a number such as ``37`` or ``"37"``, in voxels, or the path of a JSON file.
+    source : what gave the number, such as an option, for complaints.
 
     Returns
     -------
@@ -96,12 +97,12 @@ def read_box_sizes(path_or_number: str | int | Path) -> dict[str, int] | int:
         If a size is not a whole number above 0, or the file is not such a JSON file.
     """
     if isinstance(path_or_number, int):
-        return _box_size("box size", "the size", path_or_number)
+        return _box_size(source, "the size", path_or_number)
     try:
         plain = float(str(path_or_number))
     except ValueError:
         return _box_sizes_of_file(Path(path_or_number))
-    return _box_size("box size", "the size", int(plain) if plain.is_integer() else plain)
+    return _box_size(source, "the size", int(plain) if plain.is_integer() else plain)
 
 
 def _box_sizes_of_file(path: Path) -> dict[str, int]:

@@ -28,6 +28,9 @@ from tomotwin_lib.rows import MappedFile
 # Bytes from which on the memory of an array is not copied out of its file.
 _WORTH_MAPPING = 1 << 20
 
+# Where an MRC file says that it is one.
+_WORD_IN_HEADER = slice(208, 211)
+
 # Older versions of pandas do not show it.
 _ArrowStringArray: Any = getattr(pd.arrays, "ArrowStringArray", None)
 
@@ -178,7 +181,8 @@ def load_frame(path: str | Path) -> pd.DataFrame:
 
 
 def _load(stream: io.BufferedReader, path: Path) -> Any:
-    start = stream.peek(2)[:2]
+    header = stream.peek(_WORD_IN_HEADER.stop)[: _WORD_IN_HEADER.stop]
+    start = header[:2]
     if not start:
         raise InputError(path, "the file is empty (0 bytes)", "Make it again")
     if start == b"\x1f\x8b":
@@ -188,9 +192,17 @@ def _load(stream: io.BufferedReader, path: Path) -> Any:
     except InputError:
         raise
     except Exception as error:  # a damaged pickle can fail in any way that its opcodes can
+        if header[_WORD_IN_HEADER] == b"MAP":
+            raise InputError(
+                path,
+                "it is no frame file, but an MRC volume",
+                "Give a .temb, .tmap, .tloc or .tumap file; `tomotwin embed` makes the first of a volume",
+            ) from error
+        # A lookup that fails names a byte, which tells nobody anything.
+        detail = "" if isinstance(error, KeyError) else f" ({type(error).__name__}: {error})"
         raise InputError(
             path,
-            f"it is no frame file, or it is truncated or damaged ({type(error).__name__}: {error})",
+            f"it is no frame file, or it is truncated or damaged{detail}",
             "Copy or make it again",
         ) from error
 

@@ -315,6 +315,33 @@ def test_info_of_files_that_tell_nothing(tmp_path: Path, refused: Callable[..., 
         assert name in refused("main", "info", tmp_path / name)
 
 
+def test_info_of_a_bad_file_does_not_hide_the_others(lab: Lab, tmp_path: Path, run: Run) -> None:
+    first, second = tmp_path / "a.json", tmp_path / "b.xyz"
+    first.write_text('{"summary": [], "thresholds": {}}')
+    outcome = run("main", "info", first, lab.box_sizes, second, lab.positions)
+    assert outcome.code == 2
+    assert "box sizes" in outcome.out and "ground truth" in outcome.out
+    told = outcome.err.splitlines()
+    assert len(told) == 2 and str(first) in told[0] and str(second) in told[1]
+    assert "no kind that is known: its entries are summary, thresholds" in told[0]
+
+
+def test_files_of_another_kind_are_named(lab: Lab, tmp_path: Path, refused: Callable[..., str]) -> None:
+    reference, out = lab.references / "tomo_1abc_0.mrc", tmp_path / "out"
+    line = refused("map_main", "distance", "-r", reference, "-v", lab.tomogram, "-o", out)
+    assert f"{reference}: it is an MRC volume" in line and "`tomotwin embed subvolumes`" in line
+    line = refused("locate_main", "findmax", "-m", reference, "-o", out)
+    assert str(reference) in line and "MRC volume" in line and "KeyError" not in line
+    sound = tmp_path / "sound.tmap"
+    sound.write_bytes(b"\x25\x26\x27" * 100)
+    line = refused("locate_main", "findmax", "-m", sound, "-o", out)
+    assert str(sound) in line and "no frame file" in line and "KeyError" not in line
+    line = refused("locate_main", "findmax", "-m", sound, "-o", out, "--calibration", lab.box_sizes)
+    assert f"{lab.box_sizes}: it is no calibration" in line and "'" not in line
+    line = refused("locate_main", "findmax", "-m", sound, "-o", out, "-b", "-37")
+    assert "-b/--boxsize: the size is -37" in line
+
+
 def test_picks_that_do_not_fit(lab: Lab, tmp_path: Path, run: Run, refused: Callable[..., str]) -> None:
     work = tmp_path / "work"
     run("embed_main", "tomogram", "-m", lab.model, "-v", lab.tomogram, "-o", work, "-s", "4")

@@ -56,9 +56,54 @@ def test_several_tomograms(folder: Path, run: Run) -> None:
     assert "too few tomograms" in outcome.out and "best case" in outcome.out
 
 
+def test_info_tells_a_calibration(folder: Path, run: Run) -> None:
+    assert run(*EVALUATE).code == 0
+    outcome = run("main", "info", "o/calibration.json")
+    assert outcome.code == 0 and "MD5 m" in outcome.out
+    # Two false picks of each; b was located down to 0.605 only.
+    told = "2 tomograms of 138,240 voxels together, 4 false picks, known for similarities from 0.605"
+    assert REFERENCE in outcome.out and told in outcome.out
+
+
 def test_as_many_truths_as_tomograms(folder: Path, run: Run) -> None:
     outcome = run("evaluate_main", "tomograms", "-l", "a.tloc", "b.tloc", "-p", "a.txt", "-o", "o")
     assert outcome.code == 2 and "--positions" in outcome.err
+
+
+def test_ground_truths_in_another_order_are_refused(folder: Path, run: Run) -> None:
+    swapped = ("-p", "b.txt", "a.txt", "-s", "10", "-o", "o")
+    outcome = run("evaluate_main", "tomograms", "-l", "a.tloc", "b.tloc", *swapped)
+    assert outcome.code == 2 and "b.txt stands where the ground truth of a.tloc" in outcome.err
+    # Picks that are all called located.tloc are told apart by their folders, or by what was picked.
+    for place, name in (("1", "a"), ("2", "b")):
+        picks = read_picks(folder / f"{name}.tloc")
+        (folder / place).mkdir()
+        picks.attrs["filepath"] = f"/data/{name}.mrc"
+        write_picks(folder / place / "located.tloc", picks)
+    outcome = run("evaluate_main", "tomograms", "-l", "1/located.tloc", "2/located.tloc", *swapped)
+    assert outcome.code == 2 and "that of 2/located.tloc" in outcome.err
+
+
+def test_classes_that_do_not_fit_are_told(folder: Path, run: Run) -> None:
+    for name in ("a", "b"):
+        picks = read_picks(folder / f"{name}.tloc")
+        picks.attrs["references"] = [REFERENCE, "m_2xyz_0.mrc", "m_9zzz_0.mrc"]
+        write_picks(folder / f"{name}.tloc", picks)
+    with (folder / "a.txt").open("a") as truth:
+        truth.write("2xyz 90 10 10\nvesicle 50 20 20\n")
+    outcome = run(*EVALUATE)
+    assert outcome.code == 0, outcome.err
+    of_a, of_b = outcome.err.splitlines()
+    assert "a.txt" in of_a and "m_9zzz_0.mrc (9zzz): not scored, and not in calibration.json" in of_a
+    assert "no reference is of its vesicle: not scored" in of_a and "2xyz" not in of_a
+    assert "b.txt" in of_b and "m_2xyz_0.mrc (2xyz): not scored there" in of_b and "9zzz" in of_b
+
+
+def test_what_cannot_be_evaluated_is_one_line(folder: Path, run: Run) -> None:
+    one = run("evaluate_main", "tomograms", "-l", "a.tloc", "-p", "a.txt", "-s", "10", "-o", "o")
+    assert one.code == 2 and "1 is too few" in one.err and "two or more" in one.err
+    onto = run(*EVALUATE[:-1], "a.txt")
+    assert onto.code == 2 and "a.txt: it is a file" in onto.err
 
 
 def map_of(folder: Path) -> None:
@@ -91,7 +136,38 @@ def test_locate_and_pick_keep_the_share(folder: Path, run: Run) -> None:
     assert run(*with_file, "--max_false_picks", "0.75").code == 0
     assert len(read_picks(folder / "l" / "located.tloc")) == 2
     none = run(*with_file, "--max_false_picks", "0.05")
-    assert none.code == 0 and "leave none of 4" in none.err
+    # 1 / 2 / 0.708 is 0.706…, and the share that is named must do.
+    assert none.code == 0 and none.err.count("\n") == 1
+    for said in (REFERENCE, "leaves none of its 4 picks", "at least 0.707", "more tomograms than these 2"):
+        assert said in none.err
+    assert run(*with_file, "--max_false_picks", "0.707").err == ""
+    assert len(read_picks(folder / "l" / "located.tloc")) == 2
+
+
+def test_pick_says_which_share_would_keep_some(folder: Path, run: Run) -> None:
+    picks = read_picks(folder / "a.tloc").assign(**{SHARE: [0.25, 0.25, 0.5, 1, 1]})
+    picks["predicted_class"] = [0, 0, 0, 1, 1]
+    picks.attrs["references"] = [REFERENCE, "m_2xyz_0.mrc", "m_3abc_0.mrc"]
+    write_picks(folder / "c.tloc", picks)
+    pick = ("pick_main", "-l", "c.tloc", "-o", "p", "--max_false_picks")
+    some, none = run(*pick, "0.3"), run(*pick, "0.1")
+    assert some.code == none.code == 0
+    # Nothing can be promised of 2xyz, and 3abc had no picks to lose.
+    assert some.err.count("\n") == 1 and "m_2xyz_0.mrc" in some.err and "--minmetric" in some.err
+    assert none.err.count("\n") == 2 and "Give 0.25 or more" in none.err and "limits" not in none.err
+
+
+def test_references_that_the_calibration_does_not_know_are_told(folder: Path, run: Run) -> None:
+    assert run(*EVALUATE).code == 0
+    picks = read_picks(folder / "a.tloc")
+    picks["predicted_class"] = [0, 0, 0, 1, 1]
+    picks.attrs["references"] = [REFERENCE, "m_2xyz_0.mrc", "m_3abc_0.mrc"]
+    write_picks(folder / "c.tloc", picks)
+    pick = ("pick_main", "-l", "c.tloc", "-o", "p", "--calibration", "o/calibration.json")
+    for limit, fate in ((("--max_false_picks", "0.9"), "are all dropped"), ((), "the share 1")):
+        outcome = run(*pick, *limit)
+        assert outcome.code == 0 and outcome.err.count("\n") == 1
+        assert "knows nothing of m_2xyz_0.mrc: their 2 picks" in outcome.err and fate in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -107,12 +183,12 @@ def test_what_cannot_be_used_is_one_line(flags: tuple[str, ...], said: str, fold
     map_of(folder)
     outcome = run("locate_main", "findmax", "-m", "map.tmap", "-b", "10", "-o", "l", *flags)
     assert outcome.code == 2 and outcome.err.count("\n") == 1 and said in outcome.err
-    assert not list((folder / "l").iterdir())
+    assert not list((folder / "l").glob("*"))
 
 
 def test_picks_without_shares_need_a_calibration(folder: Path, run: Run) -> None:
     outcome = run("pick_main", "-l", "a.tloc", "-o", "p", "--max_false_picks", "0.05")
-    assert outcome.code == 2 and "--calibration" in outcome.err
+    assert outcome.code == 2 and "`tomotwin locate findmax … --calibration FILE`" in outcome.err
 
 
 def test_positions_by_distance(folder: Path, run: Run) -> None:

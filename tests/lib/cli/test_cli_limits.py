@@ -103,6 +103,22 @@ def test_limits_and_optim_write_both(two: Path, run: Run) -> None:
     assert best["TP"] == 3 and "BEST_CASE_TP" not in best and best["AS_LOCATED_FP"] == 1
 
 
+def test_limits_in_per_cent_are_refused_where_similarities_are_cosines(two: Path, run: Run) -> None:
+    pick = ("pick_main", "-l", "b/located.tloc", "-o", "p")
+    for flag, value, said in (
+        ("--minmetric", "80", "Did you mean 0.80?"),
+        ("--maxmetric", "-1.5", "-1.5"),
+        ("--minmetric", "nan", "nan"),
+    ):
+        outcome = run(*pick, flag, value)
+        assert outcome.code == 2 and outcome.err.count("\n") == 1
+        assert flag in outcome.err and said in outcome.err and "0.500 to 0.900" in outcome.err
+    assert run(*pick, "--minmetric", "-1", "--maxmetric", "1").code == 0
+    write_located(two / "far.tloc", "n_1abc.mrc", (0, 90, 9), (100, 0.5, 9))  # by a distance without bounds
+    assert run("pick_main", "-l", "far.tloc", "-o", "p", "--minmetric", "80").code == 0
+    assert len(read_coords(two / "p" / "n_1abc.coords")) == 1
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

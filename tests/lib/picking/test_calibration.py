@@ -16,6 +16,7 @@ from tomotwin_lib.calibration import (
     calibrated,
     calibration_table,
     keep_expected,
+    least_shares,
     measure_background,
 )
 from tomotwin_lib.errors import InputError
@@ -60,6 +61,10 @@ def test_a_better_pick_has_no_larger_share() -> None:
     share = 0.5 / 1.367
     assert found[SHARE].to_numpy() == pytest.approx([share, share, share, 2 / 2.086], rel=1e-3)
     assert len(keep_expected(found, 0.37, "c")) == 3 and len(keep_expected(found, 0.36, "c")) == 0
+    found.attrs["references"] = [NAME, "m_2xyz_0.mrc"]
+    least = least_shares(found)
+    assert least["picks"].tolist() == [4, 0]
+    assert least[SHARE].to_numpy() == pytest.approx([share, np.nan], rel=1e-3, nan_ok=True)
 
 
 def test_all_that_is_no_match_is_background() -> None:
