@@ -170,7 +170,7 @@ def _pick(
     from tomotwin_lib.references import negatives_among, ready_references
     from tomotwin_lib.scoring import score_tomogram
 
-    box_sizes = read_box_sizes(args.boxsize)
+    box_sizes = read_box_sizes(args.boxsize, "--boxsize")
     paths = find_volumes(args.references)
     names = ReferenceEmbedding(np.zeros((len(paths), 1)), [str(path) for path in paths])
     wanted = ready_references(names, combine=args.combine, negatives=args.negatives)

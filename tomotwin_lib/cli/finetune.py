@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
         _read_picks(volume, [Path(path) for path in args.picks]),
         args.output,
         minutes=args.minutes,
-        box_sizes=read_box_sizes(args.boxsize),
+        box_sizes=read_box_sizes(args.boxsize, "-b/--boxsize"),
         complete=args.complete,
         share=args.held_out,
         device=args.device,
