@@ -15,6 +15,9 @@ _COMMAND = "_command"
 class CommandFormatter(RichHelpFormatter):
     """Help in colour that says the default of every option that has one."""
 
+    # str.title would also capitalise options, as in "With --Simulate".
+    group_name_formatter = staticmethod(lambda name: name[:1].upper() + name[1:])
+
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help
         silent = action.default in (None, True, False, [], argparse.SUPPRESS) or not action.option_strings
