@@ -58,9 +58,8 @@ class Finetuned:
     @property
     def better_before(self) -> str:
         """By which mean scores the network was better before, and these; empty where by none."""
-        means = self.scores.groupby("network")[list(_JUDGED)].mean()
         return " and ".join(
-            f"mean {told} ({means.loc['before', name]:.3f}, now {means.loc['after', name]:.3f})"
+            f"mean {told} ({self._mean(name, 'before'):.3f}, now {self._mean(name, 'after'):.3f})"
             for name, told in _JUDGED.items()
             if self._gain(name) < -_SAME
         )
@@ -75,8 +74,10 @@ class Finetuned:
         return sorted(found)
 
     def _gain(self, score: str) -> float:
-        means = self.scores.groupby("network")[score].mean()
-        return float(means["after"] - means["before"])
+        return self._mean(score, "after") - self._mean(score, "before")
+
+    def _mean(self, score: str, network: str) -> float:
+        return float(self.scores.groupby("network")[score].mean()[network])
 
 
 def require_place(folder: Path, overwrite: bool) -> None:
