@@ -15,6 +15,29 @@ from typing import Any
 
 from tomotwin_lib.errors import InputError
 
+# Folders that were made, outermost first, while somebody wants to know; else nothing is remembered.
+_made: list[Path] | None = None
+
+
+@contextmanager
+def unused_folders_removed() -> Iterator[None]:
+    """Where the block ends with an error, remove the folders made in it that are still empty.
+
+    They are those that :func:`ensure_writable_folder` made, parents included, in this process. What was there
+    before, or holds anything, stays.
+    """
+    global _made
+    outer, _made = _made, []
+    try:
+        yield
+    except BaseException:
+        for folder in reversed(_made):
+            with suppress(OSError):  # It holds something, or is gone.
+                folder.rmdir()
+        raise
+    finally:
+        _made = outer
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -49,6 +72,8 @@ def ensure_writable_folder(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     try:
+        if _made is not None:
+            _made.extend(_missing(folder.absolute()))
         folder.mkdir(parents=True, exist_ok=True)
         # os.access is no proof on network file systems and always says yes to root.
         with tempfile.TemporaryFile(dir=folder):
@@ -60,6 +85,11 @@ def ensure_writable_folder(folder: str | Path) -> Path:
             "Choose another folder or change its permissions",
         ) from error
     return folder
+
+
+def _missing(folder: Path) -> list[Path]:
+    """The folder and its parents, outermost first, as far as they are not there."""
+    return [one for one in (*reversed(folder.parents), folder) if not one.exists()]
 
 
 @contextmanager

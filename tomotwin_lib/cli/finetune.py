@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tomotwin_lib.cli.coordinates import positions_in_voxels_of
 from tomotwin_lib.cli.output import number, print_table, report_paths, say, warn
 from tomotwin_lib.cli.parsing import add_box_sizes, add_device, add_model, add_progress
+from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     import pandas as pd
 
     from tomotwin_lib.formats.volumes import Volume
@@ -37,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--minutes", type=float, default=5.0, metavar="N",
-        help="of training; scoring before and after comes on top",
+        help="of training alone; scoring before and after comes on top, which embeds the tomogram twice",
     )  # fmt: skip
     parser.add_argument(
         "--complete", action="store_true",
@@ -49,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of the picks that is not trained on but scored, on the other side of a plane",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of crops, turns and noise")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in --output")
     add_device(parser)
     add_progress(parser)
     parser.set_defaults(run=run)
@@ -56,25 +61,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fine-tune."""
-    ensure_writable_folder(args.output)
+    folder = ensure_writable_folder(args.output)
     from tomotwin_lib.formats.ground_truth import read_box_sizes
     from tomotwin_lib.formats.volumes import read_volume
     from tomotwin_lib.training.before_and_after import SCORES
+    from tomotwin_lib.training.finetuned import ENOUGH_STEPS, FEW_STEPS, require_place
     from tomotwin_lib.training.finetuning import finetune
 
+    require_place(folder, args.overwrite)
+    box_sizes = read_box_sizes(args.boxsize, "-b/--boxsize")
     volume = read_volume(args.tomogram)
+    picks = _read_picks(volume, [Path(path) for path in args.picks])
+    _check_box_sizes(picks["class"].unique(), box_sizes, args.boxsize)
+
+    def tell_before(counts: pd.DataFrame) -> None:
+        each = (f"{row['class']} {row['trained']} / {row['held_out']}" for row in counts.to_dict("records"))
+        say(f"picks to train on / held out: {', '.join(each)}")
+        say(
+            f"{args.minutes:g} minutes of training; on top of them, the tomogram is scored before and after, "
+            "which takes minutes more where it is large or the machine busy"
+        )
+
     result = finetune(
         args.modelpth,
         volume,
-        _read_picks(volume, [Path(path) for path in args.picks]),
-        args.output,
+        picks,
+        folder,
         minutes=args.minutes,
-        box_sizes=read_box_sizes(args.boxsize, "-b/--boxsize"),
+        box_sizes=box_sizes,
         complete=args.complete,
         share=args.held_out,
         device=args.device,
         seed=args.seed,
         progress=args.progress,
+        on_parted=tell_before,
     )
     rows = [
         (row["network"], row["class"], number(row["trained"]), number(row["held_out"]),
@@ -83,18 +103,29 @@ def run(args: argparse.Namespace) -> None:
     ]  # fmt: skip
     header = ("network", "class", "trained on", "held out", *SCORES.values())
     print_table("Held-out picks, before and after", header, rows)
-    say(f"{result.steps} steps; average precision {result.gain:+.3f} in the mean")
+    say(
+        f"{result.steps} steps; in the mean F1 {result.f1_gain:+.3f} and average precision {result.gain:+.3f}"
+    )
     if result.not_scored:
         warn(f"too few picks on either side of the plane to compare {', '.join(result.not_scored)}")
-    if result.gain < 0:
-        warn("the network was better before: keep that one, or give more picks")
+    if result.steps < FEW_STEPS:
+        enough = math.ceil(args.minutes * ENOUGH_STEPS / max(result.steps, 1))
+        warn(
+            f"nothing is learnt in so short a time as {result.steps} steps; give --minutes {enough}, about "
+            f"{ENOUGH_STEPS} steps here"
+        )
+    if result.better_before:
+        warn(
+            f"the network was better before by {result.better_before}: keep that one, or give more picks or "
+            "minutes"
+        )
     elif result.worse:
         warn(f"of {', '.join(result.worse)} it was better before")
     report_paths(result.files)
 
 
 def _read_picks(volume: Volume, paths: list[Path]) -> pd.DataFrame:
-    """All picks, columns class (lower case), X, Y, Z in voxels of the tomogram."""
+    """All picks, columns class (lower case), X, Y, Z in voxels of the tomogram, and file."""
     import pandas as pd
 
     from tomotwin_lib.formats.ground_truth import read_particle_positions
@@ -102,8 +133,24 @@ def _read_picks(volume: Volume, paths: list[Path]) -> pd.DataFrame:
     parts = []
     for path in paths:
         if path.suffix.lower() == ".txt":
-            parts.append(read_particle_positions(path)[["class", "X", "Y", "Z"]])
+            found = read_particle_positions(path)[["class", "X", "Y", "Z"]]
         else:
-            positions = positions_in_voxels_of(volume, path)[["X", "Y", "Z"]]
-            parts.append(positions.assign(**{"class": path.stem.lower()}))
+            found = positions_in_voxels_of(volume, path)[["X", "Y", "Z"]]
+            found = found.assign(**{"class": path.stem.lower()})
+        if not len(found):
+            raise InputError(path, "there is no pick in it", "Give a handful of each class")
+        parts.append(found.assign(file=str(path)))
     return pd.concat(parts, ignore_index=True)
+
+
+def _check_box_sizes(names: Iterable[str], sizes: int | Mapping[str, int], source: str) -> None:
+    """Refuse sizes that lack a class, in the name of the option."""
+    from tomotwin_lib.boxes import box_size_of
+
+    for name in names:
+        try:
+            box_size_of(name, sizes)
+        except InputError as error:
+            raise InputError(
+                f"-b {source}", f"no box size fits {name}: {error.problem}", error.remedy
+            ) from error

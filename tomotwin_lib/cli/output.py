@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tomotwin_lib.errors import InputError
+from tomotwin_lib.files import unused_folders_removed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,13 +78,16 @@ def print_table(
 def guarded(run: Callable[[], int]) -> int:
     """Run a command and turn what users can put right into one line and an exit code.
 
+    A command that fails leaves no empty folder that it made.
+
     Returns
     -------
     The command's own code; 2 for unusable input and for what the operating system refuses; 130 after Ctrl-C.
     A programming error stays a traceback.
     """
     try:
-        return run()
+        with unused_folders_removed():
+            return run()
     except InputError as error:
         fail(str(error))
         return EXIT_INPUT

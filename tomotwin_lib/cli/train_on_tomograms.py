@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from tomotwin_lib.cli.output import report_paths, say
+from tomotwin_lib.cli.output import report_paths, say, warn
 from tomotwin_lib.cli.parsing import add_device, add_progress
+from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
 SUMMARY = "Train a network on whole tomograms whose particles are known, or on simulated ones."
@@ -48,7 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=0, metavar="N", help="of weights, batches, noise, and of --simulate"
     )
     parser.add_argument(
-        "--start", metavar="PTH", help="begin with the weights of this network, of the same network_config"
+        "--start",
+        metavar="PTH",
+        help="begin with the weights of this network, of the same "
+        "network_config: its checkpoint, or the name of one that ships, such as default",
     )
     parser.add_argument(
         "--negatives", nargs="+", default=[], metavar="CLASS",
@@ -79,30 +83,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train."""
-    from tomotwin_lib.errors import InputError
     from tomotwin_lib.networks.configuration import read_configuration
     from tomotwin_lib.training.centred_subvolumes import read_centred_subvolumes
     from tomotwin_lib.training.labelled_folder import read_labelled_tomograms
     from tomotwin_lib.training.recipe import Recipe
     from tomotwin_lib.training.simulated_pool import simulated_pool
-    from tomotwin_lib.training.tomogram_training import require_budget, require_place, train_on_tomograms
+    from tomotwin_lib.training.tomogram_training import (
+        FEW_STEPS,
+        network_to_train,
+        require_budget,
+        require_place,
+        train_on_tomograms,
+    )
 
     minutes = 60.0 if args.minutes is None and args.steps is None else args.minutes
     configuration = read_configuration(args.netconfiguration, Recipe.from_configuration)
     # Before tomograms are made or read for minutes.
     require_budget(minutes, args.steps, args.seed)
     require_place(ensure_writable_folder(args.outpath), args.resume, args.overwrite)
+    _check_source(args)
+    network_to_train(configuration, args.start)
     subvolumes = (
         [] if args.subvolumes is None else read_centred_subvolumes(args.subvolumes, progress=args.progress)
     )
     if args.simulate is None:
-        given = [name for name in _SIMULATING if getattr(args, name) is not None]
-        if given:
-            raise InputError(f"--{given[0]}", "it belongs to --simulate", "Give --simulate, or leave it out")
         tomograms = read_labelled_tomograms(args.tomograms, args.negatives, progress=args.progress)
     else:
-        if args.negatives:
-            raise InputError("--negatives", "it belongs to --tomograms", "Leave it out")
         tomograms = simulated_pool(
             args.simulate,
             80 if args.tomogram_count is None else args.tomogram_count,
@@ -132,3 +138,19 @@ def run(args: argparse.Namespace) -> None:
         f"{last['pairs']:.3f} (pairs) and {last['proxies']:.3f} (proxies)"
     )
     report_paths([result.network, result.table, result.curve])
+    if last["step"] < FEW_STEPS:
+        warn(
+            f"after {int(last['step'])} batches a network has hardly learnt; give it at least {FEW_STEPS} by "
+            "more --minutes or --steps; an hour (the default) gives a useful one"
+        )
+    say(f"next: tomotwin embed tomogram -v TOMOGRAM.mrc -m {result.network} -o FOLDER")
+
+
+def _check_source(args: argparse.Namespace) -> None:
+    """Refuse options that belong to the other source of tomograms."""
+    if args.simulate is None:
+        given = [name for name in _SIMULATING if getattr(args, name) is not None]
+        if given:
+            raise InputError(f"--{given[0]}", "it belongs to --simulate", "Give --simulate, or leave it out")
+    elif args.negatives:
+        raise InputError("--negatives", "it belongs to --tomograms", "Leave it out")

@@ -93,7 +93,7 @@ def read_molecule(
         label, or the extra ``structures`` that reads models is not installed.
     """
     path = Path(path)
-    label = label_from_name(path.name) if code is None else code
+    label = label_from_name(str(path)) if code is None else code
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     if suffixes and suffixes[-1] in MODEL_SUFFIXES:
         # Only here, so that all else works without the parser of atomic models.

@@ -39,7 +39,7 @@ def read_centred_subvolumes(
         If there is no volume, one is of another size or without contrast, or a name tells no label.
     """
     paths = find_volumes(places)
-    labels = [label_from_name(path.name) for path in paths]
+    labels = [label_from_name(str(path)) for path in paths]
     middle = np.full((1, 3), window // 2 + MARGIN, np.float32)
     found = []
     bar = tqdm(paths, desc="reading subvolumes", unit="file", disable=not progress, leave=False)

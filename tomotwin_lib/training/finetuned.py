@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.volumes import Volume
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
 from tomotwin_lib.training.before_and_after import SCORES
@@ -14,6 +15,12 @@ from tomotwin_lib.training.held_out import HeldOut
 
 NETWORK, REFERENCES = "finetuned.pth", "references.temb"
 TABLE, CARD = "before_and_after.csv", "finetuned.md"
+
+FEW_STEPS, ENOUGH_STEPS = 30, 100
+"""Steps of which nothing is learnt (a third of them warms up), and those after which something may be."""
+
+_JUDGED = {"F1": "F1", "AP": "average precision"}
+_SAME = 1e-9  # a mean that differs by less has not changed
 
 
 @dataclass(frozen=True)
@@ -41,14 +48,52 @@ class Finetuned:
     @property
     def gain(self) -> float:
         """Mean average precision over the classes, after minus before."""
-        means = self.scores.groupby("network")["AP"].mean()
-        return float(means["after"] - means["before"])
+        return self._gain("AP")
+
+    @property
+    def f1_gain(self) -> float:
+        """Mean F1 over the classes, at the threshold of the picks trained on, after minus before."""
+        return self._gain("F1")
+
+    @property
+    def better_before(self) -> str:
+        """By which mean scores the network was better before, and these; empty where by none."""
+        return " and ".join(
+            f"mean {told} ({self._mean(name, 'before'):.3f}, now {self._mean(name, 'after'):.3f})"
+            for name, told in _JUDGED.items()
+            if self._gain(name) < -_SAME
+        )
 
     @property
     def worse(self) -> list[str]:
-        """The classes whose average precision is lower than it was, sorted."""
-        areas = self.scores.pivot(index="class", columns="network", values="AP")
-        return sorted(areas.index[areas["after"] < areas["before"]])
+        """The classes whose F1 or average precision is lower than it was, sorted."""
+        found: set[str] = set()
+        for name in _JUDGED:
+            values = self.scores.pivot(index="class", columns="network", values=name)
+            found.update(values.index[values["after"] < values["before"] - _SAME])
+        return sorted(found)
+
+    def _gain(self, score: str) -> float:
+        return self._mean(score, "after") - self._mean(score, "before")
+
+    def _mean(self, score: str, network: str) -> float:
+        return float(self.scores.groupby("network")[score].mean()[network])
+
+
+def require_place(folder: Path, overwrite: bool) -> None:
+    """A network is not replaced by a command typed twice.
+
+    Raises
+    ------
+    InputError
+        If an earlier fine-tuning left anything in the folder, and it shall not be replaced.
+    """
+    if not overwrite and any((folder / name).exists() for name in (NETWORK, REFERENCES, TABLE, CARD)):
+        raise InputError(
+            folder,
+            "it holds what an earlier fine-tuning left",
+            "Choose another folder, or replace it with --overwrite",
+        )
 
 
 def card_of(result: Finetuned, start: LoadedNetwork, volume: Volume, parts: HeldOut, picks: int) -> str:
@@ -71,6 +116,8 @@ def card_of(result: Finetuned, start: LoadedNetwork, volume: Volume, parts: Held
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     few = ", ".join(result.not_scored)
     missing = f"Too few picks to be compared: {few}.\n\n" if few else ""
+    before = result.better_before
+    verdict = f"The network was better before by {before}: keep that one.\n\n" if before else ""
     lost = picks - len(parts.trained) - len(parts.held_out)
     return f"""\
 # {Path(NETWORK).stem}
@@ -81,7 +128,8 @@ plane across {"zyx"[parts.axis]}, {lost} too near to it for either.
 
 {table}
 
-{missing}F1 and recall: at the threshold that is best on the picks trained on. Best-case F1: at the one that
-is best on those held out. AP: average precision, {result.gain:+.3f} in the mean. Offset: in voxels. What was
-located and not picked counts as false. With few picks held out, a difference of one of them is a large one.
+{verdict}{missing}F1 and recall: at the threshold that is best on the picks trained on. Best-case F1: at \
+the one that is best on those held out. AP: average precision, {result.gain:+.3f} in the mean. Offset: in \
+voxels. What was located and not picked counts as false. With few picks held out, a difference of one of \
+them is a large one.
 """

@@ -8,7 +8,7 @@ is how the network will be used. Whether that has helped is measured on picks on
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +45,7 @@ def finetune(
     seed: int = 0,
     max_steps: int | None = None,
     progress: bool = True,
+    on_parted: Callable[[pd.DataFrame], None] | None = None,
 ) -> Finetuned:
     """Train a network on with the picks of one tomogram, and score it on picks that were held out.
 
@@ -52,7 +53,7 @@ def finetune(
     ----------
     model : a checkpoint, or the name of a network that ships; one that can be evaluated densely.
     volume : the tomogram, protein dark.
-    picks : columns class, X, Y, Z, in voxels of the tomogram.
+    picks : columns class, X, Y, Z, in voxels of the tomogram, and the ``file`` of each if known.
     output : folder for ``finetuned.pth``, ``finetuned.md``, ``references.temb`` and ``before_and_after.csv``,
         which take the places of earlier ones when all four are complete.
     minutes : of training; embedding the tomogram's two parts twice for the scores comes on top.
@@ -63,6 +64,9 @@ def finetune(
     device : auto, cpu, cuda or cuda:<number>.
     seed : of the crops, their turns and noise, 0 or more.
     max_steps : stop after so many steps even if there is time left.
+    progress : show bars.
+    on_parted : told, once all is checked and before anything is computed, how many picks of each class are
+        on either side of the plane: columns class, trained, held_out.
 
     Raises
     ------
@@ -83,7 +87,11 @@ def finetune(
         )
     own = check_picks(picks, volume, box_sizes)
     window = loaded.window_size
-    parts = hold_out(own.centres, own.labels, volume.data.shape, share=share, window=window)
+    parts = hold_out(
+        own.centres, own.labels, volume.data.shape, share=share, window=window, source=own.source
+    )
+    if on_parted is not None:
+        on_parted(_counts(own, parts))
     data = -standardise_volume(volume.data[parts.training_box], require_usable(volume))
     picked = _in_part(own, parts, data.shape)
     stacks = {
@@ -129,6 +137,12 @@ def _check_options(minutes: float, share: float, seed: int, max_steps: int | Non
         raise InputError("--seed", f"{seed} is no seed", "Give 0 or more")
     if max_steps is not None and max_steps < 1:
         raise InputError("max_steps", f"{max_steps} is no number of steps", "Give 1 or more")
+
+
+def _counts(own: OwnPicks, parts: HeldOut) -> pd.DataFrame:
+    sides = {"trained": parts.trained, "held_out": parts.held_out}
+    counts = {side: np.bincount(own.labels[rows], minlength=len(own.names)) for side, rows in sides.items()}
+    return pd.DataFrame({"class": own.names, **counts})
 
 
 def _in_part(own: OwnPicks, parts: HeldOut, shape: tuple[int, ...]) -> Picked:

@@ -92,8 +92,8 @@ def hold_out(
     if found is None:
         raise InputError(
             source,
-            f"no plane parts its {len(labels)} picks into {LEAST_TRAINED} of a class to train on and one to "
-            f"score, {window} voxels apart",
+            f"the {len(labels)} picks are too few, or too near to each other: no plane parts them into "
+            f"{LEAST_TRAINED} of a class to train on and one to score, {window} voxels apart",
             "Give more picks, from more of the tomogram",
         )
     axis, plane, scored_above, trained, held = found

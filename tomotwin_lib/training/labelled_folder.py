@@ -39,8 +39,8 @@ def read_labelled_tomograms(
     Raises
     ------
     InputError
-        If a file is missing or cannot be used, a mask has another shape than its tomogram, or a particle lies
-        outside.
+        If a file is missing or cannot be used, no ground truth has one of the negatives, a mask has another
+        shape than its tomogram, or a particle lies outside.
     """
     folder = Path(folder)
     if not (folder / "tomograms").is_dir():
@@ -56,7 +56,15 @@ def read_labelled_tomograms(
             )
     no_particles = {name.lower() for name in negatives}
     frames = [read_particle_positions(truth) for truth in truths]
-    classes = {str(name) for frame in frames for name in frame["class"]} - no_particles
+    classes = {str(name) for frame in frames for name in frame["class"]}
+    if unknown := sorted(no_particles - classes):
+        raise InputError(
+            "--negatives",
+            f"no ground truth of {folder} has the class {' or '.join(unknown)}; there are "
+            f"{', '.join(sorted(classes))}",
+            "Give some of these, or leave it out: what only masks name is no particle anyway",
+        )
+    classes -= no_particles
     found = []
     pairs = zip(paths, truths, frames, strict=True)
     for path, truth, frame in tqdm(

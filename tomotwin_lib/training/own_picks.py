@@ -29,6 +29,7 @@ class OwnPicks:
     labels : (pick,) number of each one's class, an index into ``names``.
     centres : (pick, 3) z y x.
     radii : (pick,) half of the box of each one's class, in voxels.
+    source : what they came from, for messages.
     """
 
     table: pd.DataFrame
@@ -36,6 +37,7 @@ class OwnPicks:
     labels: npt.NDArray[np.int64]
     centres: npt.NDArray[np.float64]
     radii: npt.NDArray[np.float64]
+    source: str
 
     def __len__(self) -> int:
         return len(self.table)
@@ -48,10 +50,11 @@ def check_picks(
 
     Parameters
     ----------
-    picks : columns class, X, Y, Z, in voxels of the tomogram.
+    picks : columns class, X, Y, Z, in voxels of the tomogram; in a column ``file``, if there is one, the file
+        that each was read from, for messages.
     volume : the tomogram.
     box_sizes : edge of each class's box in voxels: one for all, or by class.
-    source : what the picks came from, for messages.
+    source : what the picks came from, for messages, where no column tells.
 
     Raises
     ------
@@ -63,16 +66,19 @@ def check_picks(
         raise InputError(source, f"there is no column {', '.join(missing)}", "Give class, X, Y and Z")
     if not len(picks):
         raise InputError(source, "there is no pick", "Give a handful of each class")
+    files = np.array(picks["file"].astype(str) if "file" in picks else [source] * len(picks))
     table = picks[_COLUMNS].reset_index(drop=True)
     table["class"] = table["class"].astype(str).str.lower()
     centres = table[["Z", "Y", "X"]].to_numpy(np.float64)
     # What is not a number is not inside either.
     outside = ~((centres >= 0) & (centres <= np.array(volume.data.shape) - 1)).all(axis=1)
     if outside.any():
+        first = np.flatnonzero(outside)[0]
+        beside = files == files[first]
         raise InputError(
-            source,
-            f"{outside.sum()} of {len(table)} picks lie outside {volume.path.name}, such as "
-            f"{_told(table, np.flatnonzero(outside)[0])}",
+            files[first],
+            f"{(outside & beside).sum()} of {beside.sum()} picks lie outside {volume.path.name}, such as "
+            f"{_told(table, first)}",
             "Give X Y Z in voxels of this tomogram, counted from 0",
         )
     names = sorted(table["class"].unique())
@@ -80,12 +86,12 @@ def check_picks(
     for one, other in KDTree(centres).query_pairs(_SAME):
         if labels[one] == labels[other]:
             raise InputError(
-                source,
+                files[one],
                 f"two picks of {names[labels[one]]} are one: {_told(table, one)} and {_told(table, other)}",
                 "Leave one of them out",
             )
     sizes = np.array([box_size_of(name, box_sizes) for name in names])
-    return OwnPicks(table, names, labels, centres, sizes[labels] / 2)
+    return OwnPicks(table, names, labels, centres, sizes[labels] / 2, ", ".join(dict.fromkeys(files)))
 
 
 def _told(table: pd.DataFrame, row: int) -> str:

@@ -158,7 +158,7 @@ def labelled_structures(folder: str | Path, exclude: Collection[str] = ()) -> li
     """
     found: dict[str, Path] = {}
     for path in find_structures([folder]):
-        label = label_from_name(path.name)
+        label = label_from_name(str(path))
         if label in found:
             raise InputError(path, f"{found[label].name} has the label {label} too", "Keep one of them")
         found[label] = path

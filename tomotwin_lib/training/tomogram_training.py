@@ -28,6 +28,9 @@ from tomotwin_lib.training.tomogram_run import TomogramRun
 ROW_STEPS = 50
 """Steps that a row of ``steps.csv`` tells of."""
 
+FEW_STEPS = 300
+"""Batches after which a network that began anew has hardly learnt."""
+
 LATEST_SECONDS = 120.0
 """Seconds between two writings of ``latest.pth``."""
 
@@ -98,6 +101,7 @@ def train_on_tomograms(
     """
     folder = ensure_writable_folder(output)
     require_budget(minutes, steps, seed)
+    require_place(folder, resume, overwrite)
     check_configuration(configuration, "configuration", Recipe.from_configuration)
     recipe = Recipe.from_configuration(configuration, "configuration")
     configuration = {**configuration, "train_config": recipe.as_configuration()}
@@ -107,17 +111,8 @@ def train_on_tomograms(
     resumed = _resumable(latest, configuration, conditions) if resume else None
     if resume and start is not None:
         raise InputError("--start", "a run that is resumed has weights", "Leave out one of the two")
-    require_place(folder, resume, overwrite)
     torch.manual_seed(seed)
-    network = build_network(configuration)
-    if not isinstance(network, DenseNetwork):
-        raise InputError(
-            "configuration",
-            f"{type(network).__name__} cannot be evaluated densely, so it sees no false peaks",
-            "Train it on subvolumes, or take FullyConvolutional",
-        )
-    if start is not None:
-        load_weights(network, load_checkpoint(start)["model_state_dict"], start)
+    network = network_to_train(configuration, start)
     configuration["window_size"] = (network.window_size,) * 3
     run = TomogramRun(
         network,
@@ -180,16 +175,48 @@ def require_place(folder: Path, resume: bool, overwrite: bool) -> None:
     Raises
     ------
     InputError
-        If a training left a network in the folder, and it shall neither be gone on with nor replaced.
+        If a training left a network in the folder, and it shall neither be gone on with nor replaced; or if
+        one shall be gone on with, and there is none or it is finished.
     """
+    final, latest = folder / "final.pth", folder / "latest.pth"
+    if resume and not latest.exists():
+        if final.exists():
+            raise InputError(
+                folder,
+                "the training in it is finished: its network is final.pth",
+                f"Train it on into another folder with --start {final}, or begin anew with --overwrite",
+            )
+        raise InputError(
+            folder, "there is no latest.pth in it, so no training that was cut off", "Leave out --resume"
+        )
     if resume or overwrite:
         return
-    if (folder / "final.pth").exists() or (folder / "latest.pth").exists():
+    if final.exists() or latest.exists():
         raise InputError(
             folder,
             "it holds a network that was trained before",
             "Choose another folder, go on with --resume, or replace it with --overwrite",
         )
+
+
+def network_to_train(configuration: Mapping[str, Any], start: str | Path | None = None) -> DenseNetwork:
+    """Build the network of a configuration, with the weights of another one where that is given.
+
+    Raises
+    ------
+    InputError
+        If it cannot be evaluated densely, or the other one cannot be read or has weights that do not fit.
+    """
+    network = build_network(configuration)
+    if not isinstance(network, DenseNetwork):
+        raise InputError(
+            "configuration",
+            f"{type(network).__name__} cannot be evaluated densely, so it sees no false peaks",
+            "Train it on subvolumes, or take FullyConvolutional",
+        )
+    if start is not None:
+        load_weights(network, load_checkpoint(start)["model_state_dict"], start)
+    return network
 
 
 def require_budget(minutes: float | None, steps: int | None, seed: int) -> None:

@@ -389,3 +389,15 @@ def test_picks_that_do_not_fit(lab: Lab, tmp_path: Path, run: Run, refused: Call
 def test_unknown_options_name_the_innermost_command(refused: Callable[..., str]) -> None:
     line = refused("main", "embed", "tomogram", "-m", "a", "-v", "b", "-o", "c", "--strides", "2")
     assert "--strides" in line and "`tomotwin embed tomogram --help`" in line
+
+
+def test_structures_that_cannot_be_used_are_named_by_their_whole_path(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "structures"
+    folder.mkdir()
+    for name, told in (("nothing.mrc", "its name tells no class"), ("1abc.mrc", "")):
+        path = folder / name
+        path.write_text("no volume")
+        outcome = run("main", "simulate", "-o", tmp_path / "out" / "data", "--structures", folder)
+        assert outcome.code == 2 and outcome.err.startswith(f"error: {path}: {told}"), outcome.err
+        assert not (tmp_path / "out").exists()
+        path.unlink()

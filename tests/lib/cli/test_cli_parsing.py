@@ -330,3 +330,13 @@ def test_errors_of_the_system_and_of_the_user_are_one_line(capsys: pytest.Captur
 
 def test_file_names_of_references_never_clash() -> None:
     assert output.file_stems(["a.mrc", "b.rec", "a.rec", "a_2.mrc"]) == ["a", "b", "a_2", "a_2_2"]
+
+
+def test_help_capitalises_nothing_but_the_first_letter_of_a_heading(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for command, told in (("train_on_tomograms", "With --simulate:"), ("simulate", "Crowded specimens:")):
+        with pytest.raises(SystemExit):
+            build_parser().parse_args([command, "--help"])
+        out = capsys.readouterr().out
+        assert told in out.splitlines() and "Options:" in out.splitlines()

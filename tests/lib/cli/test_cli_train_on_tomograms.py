@@ -12,6 +12,7 @@ import pytest
 
 from tomotwin_lib.formats.volumes import write_volume
 from tomotwin_lib.networks.checkpoint import load_checkpoint
+from tomotwin_lib.training import centred_subvolumes, labelled_folder
 
 Run = Callable[..., Any]
 
@@ -40,6 +41,8 @@ def test_from_a_folder_to_a_network(run: Run, arguments: list[object], tmp_path:
     outcome = run("main", *arguments, "-t", tmp_path / "data")
     assert outcome.code == 0, outcome.err
     assert outcome.out.startswith("2 batches in 0.")
+    assert f"next: tomotwin embed tomogram -v TOMOGRAM.mrc -m {tmp_path / 'out' / 'final.pth'}" in outcome.out
+    assert "after 2 batches a network has hardly learnt" in outcome.err
     for name in ("final.pth", "steps.csv", "training_curve.png"):
         assert f"wrote {tmp_path / 'out' / name}" in outcome.out
         assert (tmp_path / "out" / name).stat().st_size
@@ -47,6 +50,26 @@ def test_from_a_folder_to_a_network(run: Run, arguments: list[object], tmp_path:
     assert told["train_config"]["shares"]["off_centre"] == 1 and told["train_config"]["pairs"] > 0
     outcome = run("main", *arguments, "-t", tmp_path / "data")
     assert outcome.code == 2 and "--overwrite" in outcome.err
+    outcome = run("main", *arguments, "-t", tmp_path / "data", "--resume")
+    final = tmp_path / "out" / "final.pth"
+    assert outcome.code == 2 and "is finished" in outcome.err and f"--start {final}" in outcome.err
+
+
+def test_options_are_checked_before_anything_is_read(
+    run: Run, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelled_folder, "read_labelled_tomograms", None)
+    monkeypatch.setattr(centred_subvolumes, "read_centred_subvolumes", None)
+    folder = ("-t", tmp_path / "data", "--subvolumes", tmp_path / "none")
+    for more, told in (
+        (("--start", "defualt"), "defualt"),
+        (("--start", "default"), "the weights do not fit"),
+        (("--exclude", "1abc"), "--exclude: it belongs to --simulate"),
+        (("--resume",), "no training that was cut off"),
+    ):
+        outcome = run("main", *arguments, *folder, *more)
+        assert outcome.code == 2 and told in outcome.err, outcome.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_used_is_one_line(run: Run, arguments: list[object], tmp_path: Path) -> None:
@@ -61,6 +84,7 @@ def test_what_cannot_be_used_is_one_line(run: Run, arguments: list[object], tmp_
         ((*folder, "--negatives", "2xyz"), "1 of their 1 classes"),
         (("-t", tmp_path / "c.json"), "no folder tomograms"),
         ((*folder, "--start", tmp_path / "none.pth"), "none.pth"),
+        ((*folder, "--negatives", "fiducial"), "the class fiducial; there are 1abc, 2xyz"),
     ):
         outcome = run("main", *arguments, *more)
         assert outcome.code == 2 and told in outcome.err and len(outcome.err.splitlines()) == 1, outcome.err

@@ -108,6 +108,7 @@ def test_it_leaves_a_network_that_loads_with_the_references_and_scores_of_its_ow
     card = (tuned.folder / CARD).read_text()
     assert md5_of_file(bench.model) in card and "15 steps" in card
     assert f"{tuned.gain:+.3f}" in card and "Too few picks" not in card
+    assert ("was better before" in card) == bool(tuned.better_before)
     few = replace(tuned, not_scored=("rare",))
     assert "compared: rare" in card_of(
         few, load_network(bench.model, "cpu"), bench.volume, parts_of(bench), 13
@@ -284,11 +285,38 @@ def test_bad_picks_are_refused_with_the_value(
         "there is no column class": bench.picks.drop(columns="class"),
         "there is no pick": bench.picks.iloc[:0],
         "two picks of .* are one": pd.concat([bench.picks, first], ignore_index=True),
-        "no plane parts its 2 picks": bench.picks.iloc[:2],
+        "the 2 picks are too few.*no plane parts them": bench.picks.iloc[:2],
     }
     for told, picks in cases.items():
         with pytest.raises(InputError, match=told):
             bench.finetune(tmp_path, picks=picks)
+    files = [f"{name}.coords" for name in bench.picks["class"]]
+    picks = changed(bench.picks, X=500.0).assign(file=files)
+    with pytest.raises(InputError, match=rf"{files[0]}: 1 of 6 picks lie outside"):
+        bench.finetune(tmp_path, picks=picks)
+    with pytest.raises(InputError, match=r"^1bar\.coords, 1shl\.coords: the 2 picks are too few"):
+        bench.finetune(tmp_path, picks=picks.iloc[1:3])
+
+
+def test_it_tells_how_many_picks_are_on_either_side_before_it_computes(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Enough(Exception):
+        pass
+
+    def computed(*_: object, **__: object) -> None:
+        raise Enough
+
+    monkeypatch.setattr(finetuning, "map_parts", computed)
+    told: list[pd.DataFrame] = []
+    with pytest.raises(Enough):
+        bench.finetune(tmp_path, on_parted=told.append)
+    parts, names = parts_of(bench), bench.picks["class"]
+    assert told[0].to_dict("records") == [
+        {"class": name, "trained": sum(names.iloc[parts.trained] == name),
+         "held_out": sum(names.iloc[parts.held_out] == name)}
+        for name in ("1bar", "1shl")
+    ]  # fmt: skip
 
 
 def test_a_network_that_is_not_dense_is_refused(bench: Bench, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_both_sides_have_picks_of_every_class_where_that_is_possible() -> None:
 
 def test_picks_that_no_plane_parts_are_refused() -> None:
     centres = np.full((6, 3), 20.0) + np.arange(6)[:, None] * 0.5
-    with pytest.raises(InputError, match=r"no plane parts its 6 picks.*Give more picks"):
+    with pytest.raises(InputError, match=r"the 6 picks are too few.*Give more picks"):
         hold_out(centres, np.zeros(6, dtype=int), (40, 40, 40), window=WINDOW)
 
 

@@ -52,6 +52,11 @@ def test_without_being_named_a_fiducial_is_a_class(folder: Path) -> None:
     assert sorted(first.distractors.tolist()) == [[0, 1, 2], [5, 6, 7]]
 
 
+def test_a_negative_that_is_nowhere_is_refused_with_those_that_there_are(folder: Path) -> None:
+    with pytest.raises(InputError, match="has the class vesicle; there are 1abc, 2xyz, fiducial"):
+        read_labelled_tomograms(folder, ["fiducial", "vesicle"], progress=False)
+
+
 def test_what_is_wrong_is_named(folder: Path) -> None:
     (folder / "ground_truth" / "b.txt").write_text("2xyz 12 9 7\n")
     with pytest.raises(InputError, match="X 12, Y 9, Z 7 lies outside"):
