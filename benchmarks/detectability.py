@@ -11,6 +11,7 @@ more.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,7 +64,7 @@ def detectability_at_dose(
     signal = signal * grid_contrast_transfer(padded, imaging, device)
     power = noise.double() ** 2
     seen = power > 1e-7 * power.max()
-    weights = torch.where(seen, 1 / power, 0.0) / np.prod(padded)
+    weights = torch.where(seen, 1 / power, 0.0) / math.prod(padded)
     # The half spectrum of a real transform stands for the other half too, but for its first column.
     weights[..., 1:] *= 2
     rotations = Rotation.random(_ORIENTATIONS, rng=seed)
