@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.references import HALF, one_of_each_class
+from tomotwin_lib.centring import centring_distances, mean_distance
 from tomotwin_lib.embedding.subvolumes import embed_subvolumes
 from tomotwin_lib.embedding.tomograms import embed_tomogram
 from tomotwin_lib.formats.ground_truth import (
@@ -28,6 +29,7 @@ from tomotwin_lib.formats.volumes import find_volumes, read_volume, write_volume
 from tomotwin_lib.locating import locate
 from tomotwin_lib.matching import f_scores
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
+from tomotwin_lib.products import FloatArray
 from tomotwin_lib.similarity import similarity_map
 from tomotwin_lib.simulation.distractors import Distractors
 from tomotwin_lib.simulation.imaging import Imaging, image_specimen
@@ -96,26 +98,41 @@ def make_validation_set(
 
 
 def best_case(loaded: LoadedNetwork, folder: Path) -> dict[str, float]:
-    """Mean F1 of the references at the thresholds that are best for each, for ``structures`` and ``made_up``.
+    """How good a network's picks are at the thresholds that are best for each reference and tomogram.
 
     It flatters: it is for comparing recipes, not for saying how good picks will be.
+
+    Returns
+    -------
+    Mean F1 of the references, for ``structures`` and ``made_up``; and ``centring``, the mean distance in voxels
+    of the particles that are found from the nearest of these picks, NaN where none is found.
     """
     sizes = read_box_sizes(folder / "boxsizes.json")
     references = embed_subvolumes(loaded, find_volumes([folder / "references"]), progress=False)
     found: dict[str, list[float]] = defaultdict(list)
+    distances: dict[str, FloatArray] = {}
     for path in find_volumes([folder / "tomograms"]):
         embedding = embed_tomogram(loaded, read_volume(path), progress=False)
         similarity = similarity_map(embedding, references, progress=False)
         picks = locate(similarity, global_min=0.3, tolerance=0.2, box_sizes=sizes, progress=False)
         truth = read_particle_positions(folder / "ground_truth" / f"{path.stem}.txt")
+        best: dict[str, float] = {}
         for curve in threshold_curves(picks, truth, sizes):
-            found[curve.reference].append(float(f_scores(curve.tp, curve.fp, curve.fn).max()))
+            scores_of_curve = f_scores(curve.tp, curve.fp, curve.fn)
+            best[curve.reference] = float(curve.thresholds[scores_of_curve.argmax()])
+            found[curve.reference].append(float(scores_of_curve.max()))
+        limits = np.array([best.get(reference, np.inf) for reference in picks.attrs["references"]])
+        kept = picks[picks["metric_best"] >= limits[picks["predicted_class"]]]
+        for reference, own in centring_distances(kept, truth, sizes).items():
+            distances[f"{path.stem} {reference}"] = own
     origins: dict[str, list[float]] = defaultdict(list)
-    for reference, scores in found.items():
+    for reference, of_reference in found.items():
         # No entry of the Protein Data Bank starts with 0.
         made_up = label_from_name(reference).startswith("0")
-        origins["made_up" if made_up else "structures"].append(float(np.mean(scores)))
-    return {origin: float(np.mean(scores)) for origin, scores in sorted(origins.items())}
+        origins["made_up" if made_up else "structures"].append(float(np.mean(of_reference)))
+    scores = {origin: float(np.mean(of_origin)) for origin, of_origin in sorted(origins.items())}
+    centring = mean_distance(distances)
+    return scores | {"centring": np.nan if centring is None else centring}
 
 
 def held_out_molecule(index: int) -> Molecule:
