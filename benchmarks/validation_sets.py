@@ -104,8 +104,8 @@ def best_case(loaded: LoadedNetwork, folder: Path) -> dict[str, float]:
 
     Returns
     -------
-    Mean F1 of the references, for ``structures`` and ``made_up``; and ``centring``, the mean distance in voxels
-    of the particles that are found from the nearest of these picks, NaN where none is found.
+    Mean F1 of the references, for ``structures`` and ``made_up``; and ``centring``, the mean distance in
+    voxels of the particles that are found from the nearest of these picks, NaN where none is found.
     """
     sizes = read_box_sizes(folder / "boxsizes.json")
     references = embed_subvolumes(loaded, find_volumes([folder / "references"]), progress=False)
