@@ -263,7 +263,7 @@ def test_pick_refuses_another_tomogram_under_the_name_of_the_first(
     assert outcome.code == 2
     for words in (str(other), "84×92×116", "42×46×58", "--tomogram"):
         assert words in outcome.err
-    assert not list((located / "m").iterdir())
+    assert not (located / "m").exists()
     outcome = run("pick_main", "-l", tmp_path / "moved.tloc", "-o", "m", "--tomogram", lab.tomogram)
     assert outcome.code == 0, outcome.err
 
