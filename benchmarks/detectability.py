@@ -65,8 +65,8 @@ def detectability_at_dose(
     power = noise.double() ** 2
     seen = power > 1e-7 * power.max()
     weights = torch.where(seen, 1 / power, 0.0) / math.prod(padded)
-    # The half spectrum of a real transform stands for the other half too, but for its first column.
-    weights[..., 1:] *= 2
+    # The half spectrum of a real transform stands for the other half too, but for columns that are their own.
+    weights[..., 1 : (padded[2] + 1) // 2] *= 2
     rotations = Rotation.random(_ORIENTATIONS, rng=seed)
     found = {}
     for molecule in molecules:
@@ -86,11 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     molecules = read_molecules(options.structures, [])
-    columns = [detectability(molecules, Imaging(snr=None), tuple(options.shape), snr) for snr in options.snr]
+    at_one = detectability(molecules, Imaging(snr=None), tuple(options.shape), 1.0)
     print("| protein | " + " | ".join(f"d' at {snr:g}" for snr in options.snr) + " |")
-    print("| --- |" + " --- |" * len(columns))
-    for code in sorted(columns[0], key=columns[0].__getitem__):
-        print(f"| {code} | " + " | ".join(f"{column[code]:.1f}" for column in columns) + " |")
+    print("| --- |" + " --- |" * len(options.snr))
+    for code, ratio in sorted(at_one.items(), key=lambda row: row[1]):
+        print(f"| {code} | " + " | ".join(f"{ratio * math.sqrt(snr):.1f}" for snr in options.snr) + " |")
     return 0
 
 

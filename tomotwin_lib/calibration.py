@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import gamma, norm
+from scipy.special import gammaincinv, ndtr
 
 from tomotwin_lib.boxes import class_of_reference
 from tomotwin_lib.errors import InputError
@@ -36,7 +36,7 @@ SHARE = "false_share"
 """Column: the share of false picks to expect if this pick and all better ones of its reference are kept."""
 
 # One standard deviation of a normal distribution, which a Poisson distribution's lower limit is named by.
-_LOWER_END = norm.cdf(-1)
+_LOWER_END = ndtr(-1)
 
 _REMEDY = "Make it with `tomotwin evaluate tomograms` from picks of the same network and references"
 
@@ -256,7 +256,7 @@ def _shares(metric: FloatArray, expected: FloatArray) -> FloatArray:
     """For each pick the least share of false ones among the picks down to it or to a worse one."""
     kept = len(metric) - np.searchsorted(np.sort(metric), metric, side="left")
     # The least of many shares is chosen; without the margin it is least where chance makes it so.
-    counted = gamma.ppf(_LOWER_END, np.maximum(kept, 1))
+    counted = gammaincinv(np.maximum(kept, 1), _LOWER_END)
     share = np.where(np.isnan(expected), 1.0, np.minimum(expected / counted, 1.0))
     rising = np.argsort(metric, kind="stable")
     share[rising] = np.minimum.accumulate(share[rising])

@@ -78,6 +78,10 @@ def ensure_writable_folder(folder: str | Path) -> Path:
         # os.access is no proof on network file systems and always says yes to root.
         with tempfile.TemporaryFile(dir=folder):
             pass
+    except FileExistsError as error:
+        raise InputError(
+            folder, "it is a file: an output folder cannot be written there", "Give a folder"
+        ) from error
     except OSError as error:
         raise InputError(
             folder,

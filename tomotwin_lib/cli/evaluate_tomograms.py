@@ -60,8 +60,6 @@ def run(args: argparse.Namespace) -> None:
             "--positions", f"{len(args.positions)} ground truths for {len(args.locate)} tables of picks",
             "Give one for each, in the same order",
         )  # fmt: skip
-    if Path(args.output).is_file():
-        raise InputError(args.output, "it is a file, and the results need a folder", "Give a folder with -o")
     folder = ensure_writable_folder(args.output)
     from tomotwin_lib.calibration import measure_background
     from tomotwin_lib.figures import precision_recall_chart, save_figure

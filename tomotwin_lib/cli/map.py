@@ -73,8 +73,10 @@ def run(args: argparse.Namespace) -> None:
 
 def _refuse_volume(file: str, what: str, embedding: str) -> None:
     """Tell whoever gives a volume in place of its embedding how to make that; InputError."""
+    from tomotwin_lib.formats.volumes import VOLUME_SUFFIXES
+
     path = Path(file)
-    if path.suffix.lower() in (".mrc", ".rec", ".map") and path.is_file():
+    if path.suffix.lower() in VOLUME_SUFFIXES and path.is_file():
         raise InputError(
             path,
             "it is an MRC volume, and embeddings are compared",

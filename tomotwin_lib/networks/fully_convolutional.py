@@ -85,8 +85,7 @@ class FullyConvolutional(DenseNetwork):
         multiples: tuple[int, ...] = TWICE_STRIDED_MULTIPLES if second_stride else CHANNEL_MULTIPLES
         # A kernel of 3 takes four voxels behind one stride and eight behind two; it is left out for less.
         taken = 8 if second_stride else 4
-        least = STEM_KERNEL + (8 if second_stride else 4)
-        field_of_view = require_integer("field_of_view", field_of_view, least)
+        field_of_view = require_integer("field_of_view", field_of_view, STEM_KERNEL + taken)
         if field_of_view > self.window_size or (self.window_size - field_of_view) % taken:
             raise InputError(
                 "network_config.field_of_view",

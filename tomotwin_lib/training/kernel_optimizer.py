@@ -39,7 +39,11 @@ class KernelMuon(torch.optim.Muon):
 
 
 def _matrix(kernel: torch.Tensor) -> torch.Tensor:
-    """(outgoing, …) as (outgoing, all others), in the same memory; the order of columns does not matter."""
+    """(outgoing, …) as (outgoing, all others), in the same memory.
+
+    The order of columns does not matter, as long as a kernel and its gradient have the same: autograd lays
+    out a gradient as its parameter lies.
+    """
     if not kernel.is_contiguous() and kernel.dim() == 5:  # channels last
         kernel = kernel.movedim(1, -1)
     return kernel.view(len(kernel), -1)
