@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
-from tomotwin_lib.figures.style import GREY, OUTLINE, new_figure, say_empty, short_names
+from tomotwin_lib.figures.style import GREY, new_figure, say_empty, short_names
 from tomotwin_lib.products import SimilarityMap
 
 # Sites, spread over the map, whose values tell its median well enough for colours.
@@ -60,17 +60,18 @@ def similarity_slices(similarity: SimilarityMap, *, columns: int = 4, most: int 
             vmin=lowest,
             vmax=max(highest, lowest + 1e-3),
         )
-        axes.plot(
-            x[site[2]],
-            y[site[1]],
-            "o",
-            markersize=11,
-            fillstyle="none",
-            color="white",
-            markeredgewidth=1,
-            clip_on=False,
-            path_effects=OUTLINE,
-        )
+        # White on black: it shows on bright and dark. A path effect would fill the circle.
+        for edge, width in (("black", 2.5), ("white", 1.0)):
+            axes.plot(
+                x[site[2]],
+                y[site[1]],
+                "o",
+                markersize=11,
+                fillstyle="none",
+                color=edge,
+                markeredgewidth=width,
+                clip_on=False,
+            )
         axes.set_title(f"{names[index]}\nz = {z[site[0]]}, highest {volume[site]:.2f}", fontsize=8)
     assert image is not None
     figure.colorbar(image, ax=grid, label="similarity", shrink=0.8, pad=0.02, aspect=25 * rows)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ from matplotlib.patches import Patch
 from scipy.ndimage import gaussian_filter
 
 from tomotwin_lib.figures.classes import PickClasses, pick_classes
-from tomotwin_lib.figures.style import GREY, OUTLINE, colour, line_style, new_figure
+from tomotwin_lib.figures.style import GREY, colour, line_style, new_figure
 
 #: Picks without a threshold that a picture shows: more would hide what they mark.
 MOST_PICKS = 150
@@ -28,6 +29,9 @@ _BLUR = 1.0
 # share of the sphere's diameter.
 _SMALLEST_CIRCLE = 0.5
 _LONGEST_EDGE_INCHES = 6.5
+_OUTLINE: list[patheffects.AbstractPathEffect] = [
+    patheffects.withStroke(linewidth=2.2, foreground="black", alpha=0.6)
+]
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ def draw_picks(axes: Axes, classes: PickClasses, view: _View, layer: int) -> Non
             size, size, np.zeros_like(size), units="xy", offsets=offsets, transOffset=axes.transData,
             facecolors="none", edgecolors=colour(index), linewidths=1.3, linestyles=line_style(index),
         )  # fmt: skip
-        circles.set_path_effects(OUTLINE)
+        circles.set_path_effects(_OUTLINE)
         axes.add_collection(circles, autolim=False)
 
 
@@ -185,10 +189,10 @@ def scale_bar(axes: Axes, width: int, height: int, voxel_size_in_angstrom: float
     voxels = length * 10 / voxel_size_in_angstrom
     left, bottom = 0.03 * width, 0.035 * height
     axes.plot([left, left + voxels], [bottom, bottom], color="white", linewidth=3, solid_capstyle="butt",
-              path_effects=OUTLINE, scalex=False, scaley=False)  # fmt: skip
+              path_effects=_OUTLINE, scalex=False, scaley=False)  # fmt: skip
     axes.annotate(
         f"{length:g} nm", (left + voxels / 2, bottom), xytext=(0, 4), textcoords="offset points", ha="center",
-        va="bottom", color="white", fontsize=8, path_effects=OUTLINE,
+        va="bottom", color="white", fontsize=8, path_effects=_OUTLINE,
     )  # fmt: skip
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -25,10 +24,6 @@ LINE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":")
 GREY = "#555555"
 DPI = 150
 _SMALLEST_DPI = 30
-# Around white or coloured lines on a picture: they show on bright and dark.
-OUTLINE: list[patheffects.AbstractPathEffect] = [
-    patheffects.withStroke(linewidth=2.2, foreground="black", alpha=0.6)
-]
 
 
 def new_figure(width: float, height: float) -> Figure:
