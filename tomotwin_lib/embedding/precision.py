@@ -33,6 +33,12 @@ def low_precision(device: torch.device) -> torch.dtype | None:
     return None
 
 
+def training_precision(device: torch.device) -> torch.autocast:
+    """The context in which a network in training is evaluated: with 16-bit products where they are fast."""
+    dtype = low_precision(device)
+    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+
 def wanted_precision(precision: Precision, device: torch.device) -> torch.dtype:
     """The precision to try on a device: the one asked for, or with ``auto`` the fastest.
 

@@ -45,16 +45,16 @@ class HalfTurnConv3d(nn.Module):
     def turned_kernels(self) -> torch.Tensor:
         """The kernels of the plain convolution, (4 · outgoing, incoming channels, d, h, w)."""
         lifts = self.weight.shape[2] == 1
-        # The numbers of the turns multiply by exclusive or: each axis is reversed an even number of times.
-        kernels = torch.stack(
-            [
-                (self.weight if lifts else self.weight[:, :, [g ^ h for h in range(TURNS)]]).flip(
-                    [3 + axis for axis in axes]
-                )
-                for g, axes in enumerate(HALF_TURNS)
-            ],
-            dim=1,
-        )
+        # The numbers of the turns multiply by exclusive or: their two digits in base 2, as axes of their own,
+        # are reversed.
+        kernels = self.weight if lifts else self.weight.unflatten(2, (2, 2))
+        first = kernels.ndim - 3
+        turned = [
+            kernels.flip([first + axis for axis in axes] + ([] if lifts else _reversed_digits(turn)))
+            for turn, axes in enumerate(HALF_TURNS)
+        ]
+        kernels = torch.stack(turned, dim=1)
+        kernels = kernels if lifts else kernels.flatten(3, 4)
         return kernels.flatten(0, 1).flatten(1, 2)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
@@ -124,6 +124,11 @@ class HalfTurnMean(nn.Module):
     def plain(self) -> nn.Conv3d:
         """The same as a plain layer."""
         return _plain(self._kernels(), 1, self.convolution.bias)
+
+
+def _reversed_digits(turn: int) -> list[int]:
+    """Which of the axes 2 and 3, a turn number's high and low digit, are reversed."""
+    return [axis for axis, digit in ((2, turn & 2), (3, turn & 1)) if digit]
 
 
 HALF_TURN_LAYERS = (HalfTurnConv3d, HalfTurnNorm, HalfTurnMean)

@@ -57,10 +57,10 @@ class PoolRanges:
     shapes: int = 1
     crowding: tuple[float, float] = (0.04, 0.12)
     with_distractors: float = 0.6
-    defocus_in_micrometres: tuple[float, float] = (2.0, 5.0)
+    defocus_in_micrometres: tuple[float, float] = (1.5, 5.0)
     b_factor_in_square_angstrom: tuple[float, float] = (0.0, 600.0)
     alignment_error_in_angstrom: tuple[float, float] = (0.0, 6.0)
-    ramp_exponent: tuple[float, float] = (0.4, 1.0)
+    ramp_exponent: tuple[float, float] = (0.0, 1.0)
     snr: tuple[float, float] = (0.05, 0.8)
     low_pass_in_angstrom: tuple[float | None, ...] = (None, None, 20.0, 25.0)
     phase_flipped: float = 0.2

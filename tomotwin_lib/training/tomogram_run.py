@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from tomotwin_lib.embedding.precision import training_precision
 from tomotwin_lib.embedding.preparation import standardise_window
 from tomotwin_lib.networks.base import DenseNetwork
 from tomotwin_lib.networks.checkpoint import load_weights
@@ -125,7 +126,7 @@ class TomogramRun:
         self.network.train()
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.device.type == "cuda"):
+        with training_precision(self.device):
             embeddings = self.network(windows.to(memory_format=torch.channels_last_3d))
         embeddings = embeddings.float()
         known = labels != NO_PARTICLE

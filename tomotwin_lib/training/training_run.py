@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from tomotwin_lib.embedding.precision import training_precision
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.figures import save_figure, training_curve
 from tomotwin_lib.networks.base import EmbeddingNetwork
@@ -275,7 +276,7 @@ class TrainingRun:
                 )
             inputs = self._make_inputs(volumes, densities, generator)
             self.optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.device.type == "cuda"):
+            with training_precision(self.device):
                 embeddings = self.network(inputs.to(memory_format=torch.channels_last_3d))
             loss = self.loss(
                 embeddings[: len(labels)].float(),
