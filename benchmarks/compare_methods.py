@@ -54,12 +54,14 @@ def _compare(options: argparse.Namespace) -> None:
     output = ensure_writable_folder(options.output)
     molecules = read_molecules(options.structures, options.unseen)
     box_sizes = {molecule.code: molecule.box_size for molecule in molecules}
-    methods = network_methods(options.network, options.window_stride, options.device)
+    methods = network_methods(options.network, options.window_stride, options.device, options.references)
     if options.template_matching:
         methods += matching_methods(
             molecules, options.template_matching, options.angular_step, options.device
         )
-    plan = Plan(options.tomograms, tuple(options.shape), options.particles, options.seed)
+    plan = Plan(
+        options.tomograms, tuple(options.shape), options.particles, options.seed, max(options.references)
+    )
     rows: list[dict[str, object]] = []
     kept: list[pd.DataFrame] = []
     told_worst: tuple[float, list[Sample], Scored, dict[str, Picked]] | None = None
@@ -88,8 +90,9 @@ def _compare(options: argparse.Namespace) -> None:
     about = [
         f"{plan.tomograms} tomograms a noise level, {' × '.join(map(str, plan.shape))} voxels, "
         f"{plan.particles} particles of each of {len(molecules)} proteins in each, every second one with "
-        f"membranes, gold and other distractors; seed {plan.seed}. One reference a protein, cut from another "
-        f"tomogram of the same level. Not in any network's training: {', '.join(options.unseen) or 'none'}. "
+        f"membranes, gold and other distractors; seed {plan.seed}. Each reference of a protein is cut from "
+        "another tomogram of the same level. Not in any network's training: "
+        f"{', '.join(options.unseen) or 'none'}. "
         f"{options.threads} threads. What failed is shown at {snr:g}."
     ]
     notes = {method.name: method.note for method in methods}
@@ -103,7 +106,8 @@ def _check(options: argparse.Namespace) -> None:
     if not options.network and not options.template_matching:
         raise InputError("--network", "there is nothing to compare", "Name networks, or --template_matching")
     for name, values in (("--tomograms", [options.tomograms]), ("--particles", [options.particles]),
-                         ("--threads", [options.threads]), ("--snr", options.snr)):  # fmt: skip
+                         ("--references", options.references), ("--threads", [options.threads]),
+                         ("--snr", options.snr)):  # fmt: skip
         if min(values) <= 0:
             raise InputError(name, f"{min(values)} cannot be used", "Give numbers above 0")
 
@@ -171,6 +175,14 @@ def _parser() -> argparse.ArgumentParser:
         "--particles", type=int, default=6, metavar="N", help="of each protein in each tomogram (%(default)s)"
     )
     add("--seed", type=int, default=1)
+    add(
+        "--references",
+        type=int,
+        nargs="+",
+        default=[1],
+        metavar="N",
+        help="of each protein, whose mean networks compare with; template matching has one (%(default)s)",
+    )
     add(
         "--template_matching",
         nargs="+",

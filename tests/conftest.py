@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,11 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no fixtures at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def float32_everywhere() -> Iterator[None]:
+    """No processor computes in bfloat16 unless a test wants it to: expected values are the same on all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.cpu.get_capabilities", dict, raising=False)
+        yield

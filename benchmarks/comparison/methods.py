@@ -26,6 +26,7 @@ from tomotwin_lib.locating import locate
 from tomotwin_lib.networks.base import DenseNetwork
 from tomotwin_lib.networks.checkpoint import LoadedNetwork, load_network
 from tomotwin_lib.networks.half_turns import average_half_turns
+from tomotwin_lib.references import ready_references
 from tomotwin_lib.similarity import similarity_map
 from tomotwin_lib.simulation.molecules import Molecule
 
@@ -66,11 +67,18 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class NetworkMethod:
-    """Picks by a network's similarity to the references."""
+    """Picks by a network's similarity to the references.
+
+    Attributes
+    ----------
+    window_stride : distance in voxels of the positions, for networks that are evaluated window by window.
+    references : of each protein, whose mean direction is compared.
+    """
 
     name: str
     loaded: LoadedNetwork
     window_stride: int
+    references: int = 1
 
     @property
     def _stride(self) -> int:
@@ -81,19 +89,21 @@ class NetworkMethod:
         """How it is evaluated."""
         way = "densely" if isinstance(self.loaded.network, DenseNetwork) else "window by window"
         kind = type(self.loaded.network).__name__
-        return f"{kind}, evaluated {way} at every {self._stride} voxels"
+        compared = "one reference" if self.references == 1 else f"the mean of {self.references} references"
+        return f"{kind}, evaluated {way} at every {self._stride} voxels; {compared} a protein"
 
     @property
     def settings(self) -> dict[str, Any]:
         """The network's fingerprint, and where it is evaluated."""
         return {
             "md5": self.loaded.md5, "half_turns": self.loaded.half_turns, "stride": self._stride,
-            "lowest": LOWEST,
+            "lowest": LOWEST, "references": self.references,
         }  # fmt: skip
 
     def pick(self, sample: Sample, box_sizes: Mapping[str, int]) -> pd.DataFrame:
         """Embed references and tomogram, compare, locate."""
-        references = embed_subvolumes(self.loaded, list(sample.references.values()), progress=False)
+        files = [path for some in sample.references[: self.references] for path in some.values()]
+        references = ready_references(embed_subvolumes(self.loaded, files, progress=False), combine=True)
         embedding = embed_tomogram(
             self.loaded, read_volume(sample.tomogram), stride=self._stride, progress=False
         )
@@ -150,13 +160,13 @@ class MatchingMethod:
             scores, _ = matcher.search(self._template(molecule, sample), rotations)
             tables.append(locate_peaks(scores, number, box_sizes[molecule.code]))
         picks = pd.concat(tables, ignore_index=True)
-        picks.attrs["references"] = [sample.references[one.code].name for one in self.molecules]
+        picks.attrs["references"] = [sample.references[0][one.code].name for one in self.molecules]
         return picks
 
     def _template(self, molecule: Molecule, sample: Sample) -> Template:
         if self.clean:
             return Template(molecule, contrast_transfer=True)
-        reference = read_subvolume(sample.references[molecule.code])
+        reference = read_subvolume(sample.references[0][molecule.code])
         return template_of_reference(
             molecule.code, reference, molecule.radius, molecule.voxel_size_in_angstrom
         )
@@ -169,8 +179,10 @@ def load_named(network: str, device: str) -> LoadedNetwork:
     return loaded if path == network else average_half_turns(loaded)
 
 
-def network_methods(networks: Sequence[str], window_stride: int, device: str) -> list[Method]:
-    """One method a network; a name may end in :data:`HALF_TURNS`.
+def network_methods(
+    networks: Sequence[str], window_stride: int, device: str, references: Sequence[int] = (1,)
+) -> list[Method]:
+    """One method a network and number of references; a network's name may end in :data:`HALF_TURNS`.
 
     Raises
     ------
@@ -183,7 +195,11 @@ def network_methods(networks: Sequence[str], window_stride: int, device: str) ->
     for network in networks:
         path = network.removesuffix(HALF_TURNS)
         name = Path(path).stem + network[len(path) :]
-        methods.append(NetworkMethod(name, load_named(network, device), window_stride))
+        loaded = load_named(network, device)
+        methods += [
+            NetworkMethod(name if count == 1 else f"{name}_{count}_references", loaded, window_stride, count)
+            for count in references
+        ]
     names = [method.name for method in methods]
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:

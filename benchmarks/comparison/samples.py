@@ -1,14 +1,14 @@
 """The tomograms that methods are compared on, with their truth and references, made once and kept on disk.
 
 The specimen of a number is the same at each noise level, so that levels differ in nothing but noise. All
-tomograms of a level share one reference a protein, cut from one more tomogram of that level.
+tomograms of a level share their references: sets with one a protein, each set cut from one more tomogram.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from tomotwin_lib.simulation.molecules import Molecule
 from tomotwin_lib.simulation.specimen import Specimen, build_specimen
 
 _DEFOCUS = (3.0, 4.0)
+_FIRST_REFERENCES = 10**6  # in place of a tomogram's number
 _IN_REFERENCES = 2  # particles of each class in the tomogram of the references; the first is cut
 
 
@@ -42,12 +43,14 @@ class Plan:
     shape : (z, y, x) of each, in voxels.
     particles : of each class in each tomogram.
     seed : of everything.
+    references : of each class.
     """
 
     tomograms: int
     shape: tuple[int, int, int] = (64, 192, 192)
     particles: int = 6
     seed: int = 1
+    references: int = 1
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,13 @@ class Sample:
     ----------
     name : unique among those of its level.
     folder : holds ``tomogram.mrc`` (protein dark), ``truth.txt``, ``mask.npz``.
-    references : by class, the file of its reference (protein bright).
+    references : sets of one reference (protein bright) a class, its file by the class.
     imaging : how it was imaged.
     """
 
     name: str
     folder: Path
-    references: dict[str, Path]
+    references: Sequence[Mapping[str, Path]]
     imaging: Imaging
 
     @property
@@ -96,10 +99,11 @@ def simulate_samples(folder: Path, molecules: Sequence[Molecule], snr: float, pl
         If the folder holds tomograms of another plan, or the particles do not fit.
     """
     told = json.loads(json.dumps(asdict(plan) | {"classes": [molecule.code for molecule in molecules]}))
-    told.pop("tomograms")  # More of the same may follow.
+    for more in ("tomograms", "references"):  # More of the same may follow.
+        told.pop(more)
     _require_same_plan(folder / "plan.json", told)
     level = folder / f"snr_{snr:g}"
-    references = _references(level / "references", molecules, snr, plan)
+    references = [_references(level, molecules, snr, plan, number) for number in range(plan.references)]
     samples = []
     for number in range(plan.tomograms):
         name = f"t{number:02d}"
@@ -117,18 +121,23 @@ def simulate_samples(folder: Path, molecules: Sequence[Molecule], snr: float, pl
     return samples
 
 
-def _references(folder: Path, molecules: Sequence[Molecule], snr: float, plan: Plan) -> dict[str, Path]:
-    paths = {molecule.code: folder / f"{molecule.code}.mrc" for molecule in molecules}
+def _references(
+    level: Path, molecules: Sequence[Molecule], snr: float, plan: Plan, number: int
+) -> dict[str, Path]:
+    """Set ``number`` of the references."""
+    ending = f"_{number}" if number else ""
+    folder = level / f"references{ending}"
+    paths = {molecule.code: folder / f"{molecule.code}{ending}.mrc" for molecule in molecules}
     if folder.is_dir():
         return paths
     # No number of a tomogram, so a specimen, a defocus and a noise that no tomogram has.
-    seeds = [plan.seed, 10**6]
+    seeds = [plan.seed, _FIRST_REFERENCES + number]
     rng = np.random.default_rng(seeds)
     shape = _room_for(molecules)
     specimen = build_specimen(
         shape, molecules, rng=rng, particles_per_class=_IN_REFERENCES, margin=HALF + 1.0
     )
-    data = _imaged(specimen, _imaging(seeds, snr), plan.seed, 10**6)
+    data = _imaged(specimen, _imaging(seeds, snr), *seeds)
 
     def write(new: Path) -> None:
         size = molecules[0].voxel_size_in_angstrom

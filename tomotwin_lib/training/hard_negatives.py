@@ -8,6 +8,7 @@ import torch
 from scipy.ndimage import maximum_filter
 from torch.nn import functional
 
+from tomotwin_lib.embedding.precision import training_precision
 from tomotwin_lib.networks.base import DenseNetwork
 from tomotwin_lib.training.labelled_tomograms import GREY_LEVELS, LabelledTomogram
 
@@ -53,7 +54,8 @@ def hard_negatives(
     part = tuple(slice(start, start + edge) for start, edge in zip(corner, edges, strict=True))
     device = directions.device
     volume = tomogram.voxels[part][None, None].float().div(GREY_LEVELS).to(device)
-    embeddings = network.forward_dense(volume)[0].float()
+    with training_precision(device):
+        embeddings = network.forward_dense(volume)[0].float()
     similarity = torch.einsum("czyx,kc->kzyx", embeddings, functional.normalize(directions, dim=1)).amax(
         dim=0
     )

@@ -28,6 +28,7 @@ _RANGES = {
     "level": (-1.0, 1.0),
     "pairs": (0.0, 1e6),
     "temperature": (1e-3, 10.0),
+    "last_temperature": (1e-3, 10.0),
     "averaging": (0.0, 0.99999),
     "looks": (0, 10**9),
     "jitter": (0, 4),
@@ -88,8 +89,10 @@ class Recipe:
         learning rate; 0 for AdamW throughout.
     proxies : weight of :class:`~.proxy_loss.ProxyLoss`, whose ``scale``, ``margin`` and ``level`` follow.
         Alone it finds nothing: all embeddings come to lie off all directions.
-    pairs, temperature : weight and temperature of the supervised contrastive loss (Khosla et al., 2020), in
-        which the windows without a particle are negatives of every particle.
+    pairs : weight of the supervised contrastive loss (Khosla et al., 2020), in which the windows without a
+        particle are negatives of every particle.
+    temperature, last_temperature : of that loss, at the beginning and at the end of a run. A colder loss
+        looks closer at what is most alike, and learns later.
     averaging : decay, a step, of the exponential average of the weights, which is what is kept.
     looks : steps between two looks for hard negatives; 0 for none.
     jitter : most voxels, along each axis, by which a particle's window may be off its nearest voxel: a
@@ -109,6 +112,7 @@ class Recipe:
     level: float = 0.4
     pairs: float = 1.0
     temperature: float = 0.2
+    last_temperature: float = 0.1
     averaging: float = 0.995
     looks: int = 25
     jitter: int = 1

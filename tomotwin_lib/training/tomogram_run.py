@@ -117,6 +117,7 @@ class TomogramRun:
             scale = self.recipe.muon if isinstance(optimizer, KernelMuon) else 1.0
             for group in optimizer.param_groups:
                 group["lr"] = scale * rate
+        self.pairs.loss.temperature = temperature(self.recipe, share)
         windows, labels = self.draws.draw(self.rng)
         windows, labels = windows.to(self.device), labels.to(self.device)
         chosen = torch.rand(len(windows), generator=self.generator) < self.recipe.own_statistics
@@ -226,3 +227,8 @@ def learning_rate(highest: float, share: float) -> float:
     """The rate when ``share`` of a run is over: up in a line, then down to zero along a cosine."""
     share = min(share, 1.0)
     return max(highest * min(share / WARM_UP, 0.5 * (1 + math.cos(math.pi * share))), 1e-6 * highest)
+
+
+def temperature(recipe: Recipe, share: float) -> float:
+    """The loss's when ``share`` of a run is over: from the first to the last by equal factors."""
+    return float(recipe.temperature ** (1 - min(share, 1.0)) * recipe.last_temperature ** min(share, 1.0))
