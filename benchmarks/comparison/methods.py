@@ -26,6 +26,7 @@ from tomotwin_lib.locating import locate
 from tomotwin_lib.networks.base import DenseNetwork
 from tomotwin_lib.networks.checkpoint import LoadedNetwork, load_network
 from tomotwin_lib.networks.half_turns import average_half_turns
+from tomotwin_lib.products import ReferenceEmbedding
 from tomotwin_lib.references import ready_references
 from tomotwin_lib.similarity import similarity_map
 from tomotwin_lib.simulation.molecules import Molecule
@@ -72,13 +73,13 @@ class NetworkMethod:
     Attributes
     ----------
     window_stride : distance in voxels of the positions, for networks that are evaluated window by window.
-    references : of each protein, whose mean direction is compared.
+    count : of references of each protein, whose mean direction is compared.
     """
 
     name: str
     loaded: LoadedNetwork
     window_stride: int
-    references: int = 1
+    count: int = 1
 
     @property
     def _stride(self) -> int:
@@ -89,7 +90,7 @@ class NetworkMethod:
         """How it is evaluated."""
         way = "densely" if isinstance(self.loaded.network, DenseNetwork) else "window by window"
         kind = type(self.loaded.network).__name__
-        compared = "one reference" if self.references == 1 else f"the mean of {self.references} references"
+        compared = "one reference" if self.count == 1 else f"the mean of {self.count} references"
         return f"{kind}, evaluated {way} at every {self._stride} voxels; {compared} a protein"
 
     @property
@@ -97,17 +98,20 @@ class NetworkMethod:
         """The network's fingerprint, and where it is evaluated."""
         return {
             "md5": self.loaded.md5, "half_turns": self.loaded.half_turns, "stride": self._stride,
-            "lowest": LOWEST, "references": self.references,
+            "lowest": LOWEST, "references": self.count,
         }  # fmt: skip
+
+    def references(self, sample: Sample) -> ReferenceEmbedding:
+        """One a protein."""
+        files = [path for some in sample.references[: self.count] for path in some.values()]
+        return ready_references(embed_subvolumes(self.loaded, files, progress=False), combine=True)
 
     def pick(self, sample: Sample, box_sizes: Mapping[str, int]) -> pd.DataFrame:
         """Embed references and tomogram, compare, locate."""
-        files = [path for some in sample.references[: self.references] for path in some.values()]
-        references = ready_references(embed_subvolumes(self.loaded, files, progress=False), combine=True)
         embedding = embed_tomogram(
             self.loaded, read_volume(sample.tomogram), stride=self._stride, progress=False
         )
-        similarity = similarity_map(embedding, references, progress=False)
+        similarity = similarity_map(embedding, self.references(sample), progress=False)
         return locate(similarity, global_min=LOWEST, box_sizes=box_sizes, progress=False)
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch.nn import functional
 
 from benchmarks.compare_methods import main
+from benchmarks.comparison.methods import NetworkMethod
 from benchmarks.comparison.picking import Picked
 from benchmarks.comparison.promises import promises, promises_table
 from benchmarks.comparison.report import worst_figure, worst_table
+from benchmarks.comparison.samples import Plan, simulate_samples
 from benchmarks.comparison.worst_picks import FALSE, MISS, NOTHING, faults, worst
 from tomotwin_lib.figures.style import png_bytes
-from tomotwin_lib.formats.volumes import write_volume
+from tomotwin_lib.formats.volumes import read_subvolume, write_volume
+from tomotwin_lib.networks.checkpoint import LoadedNetwork
+from tomotwin_lib.networks.fully_convolutional import FullyConvolutional
 from tomotwin_lib.simulation.molecules import molecule_of_kind
 from tomotwin_lib.simulation.particles import KINDS
 
@@ -115,3 +122,22 @@ def test_comparison_runs_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixtu
     capsys.readouterr()
     assert main([*arguments, "--seed", "2"]) == 2
     assert "another shape, seed" in capsys.readouterr().err
+
+
+def test_networks_compare_with_the_mean_of_several_references(tmp_path: Path) -> None:
+    molecules = sorted(map(molecule_of_kind, KINDS.values()), key=lambda molecule: molecule.radius)[:2]
+    plan = Plan(1, (48, 96, 96), particles=1, references=3)
+    (sample,) = simulate_samples(tmp_path, molecules, 1.0, plan)
+    (one,) = simulate_samples(tmp_path, molecules, 1.0, replace(plan, references=1))
+    assert one.references == sample.references[:1]
+    windows = [read_subvolume(some[molecules[0].code]) for some in sample.references]
+    assert not np.array_equal(windows[0], windows[1]) and not np.array_equal(windows[1], windows[2])
+    torch.manual_seed(0)
+    network = FullyConvolutional(width=4, output_channels=8).eval()
+    loaded = LoadedNetwork(network, {"distance": "COSINE"}, Path("net.pth"), "0" * 32)
+    vectors = NetworkMethod("net", loaded, 6, 3).references(sample).vectors
+    assert len(vectors) == len(molecules)
+    inputs = torch.from_numpy(np.stack([(window - window.mean()) / window.std() for window in windows]))
+    with torch.inference_mode():
+        expected = functional.normalize(network(inputs[:, None]).mean(dim=0), dim=0)
+    np.testing.assert_allclose(vectors[0], expected, atol=1e-4)

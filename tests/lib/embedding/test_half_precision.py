@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from tomotwin_lib.embedding import precision
 from tomotwin_lib.embedding.inference import Form, Inference
-from tomotwin_lib.embedding.precision import checked_precision, wanted_precision
+from tomotwin_lib.embedding.precision import checked_precision, training_precision, wanted_precision
 from tomotwin_lib.embedding.tomograms import embed_tomogram
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.volumes import Volume
@@ -80,6 +80,9 @@ def test_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
             torch.cpu, "get_capabilities", lambda name=capability: {name: True}, raising=False
         )
         assert wanted_precision("auto", CPU) == expected
+        with training_precision(CPU):
+            assert torch.is_autocast_enabled("cpu") == (expected == LOW)
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
     with pytest.raises(InputError, match="'double'"):
         wanted_precision("double", CPU)  # type: ignore[arg-type]
 

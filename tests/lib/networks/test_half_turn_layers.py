@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from tomotwin_lib.networks.fully_convolutional import FullyConvolutional
 from tomotwin_lib.networks.half_turn_layers import (
@@ -100,3 +101,21 @@ def test_a_quarter_of_the_weights() -> None:
 
     plain, shared = (FullyConvolutional(width=16, half_turns=half_turns) for half_turns in (False, True))
     assert weights(shared) == pytest.approx(weights(plain) / 4, rel=0.01)
+
+
+def test_one_position_is_a_product_of_matrices() -> None:
+    layer = HalfTurnConv3d(2, 3, kernel=3)
+    maps = torch.randn(4, 8, 3, 3, 3).to(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(layer(maps), functional.conv3d(maps, layer.turned_kernels()))
+
+
+def test_the_first_layer_is_right_in_16_bits_too() -> None:
+    torch.manual_seed(4)
+    layer = HalfTurnConv3d(1, 2, kernel=5, stride=2, lifts=True)
+    windows = torch.randn(2, 1, 13, 13, 13)
+    exact = layer(windows)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = layer(windows)
+        low.square().sum().backward()
+    assert low.dtype == torch.bfloat16 and layer.weight.grad is not None
+    torch.testing.assert_close(low.float(), exact, atol=1e-2, rtol=1e-2)

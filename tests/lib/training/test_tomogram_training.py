@@ -11,11 +11,14 @@ import pytest
 import torch
 from tomograms_to_train_on import CENTRES, LABELS, two_shapes
 
+from tomotwin_lib.embedding import precision
 from tomotwin_lib.embedding.preparation import standardise_window
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.networks.checkpoint import load_checkpoint, load_network
+from tomotwin_lib.networks.registry import build_network
 from tomotwin_lib.training import tomogram_training
-from tomotwin_lib.training.tomogram_run import learning_rate
+from tomotwin_lib.training.recipe import Recipe
+from tomotwin_lib.training.tomogram_run import TomogramRun, learning_rate, temperature
 from tomotwin_lib.training.tomogram_training import train_on_tomograms
 from tomotwin_lib.training.window_draws import WindowDraws
 
@@ -174,3 +177,37 @@ def test_the_rate_rises_and_falls() -> None:
     assert rates[0] == rates[-1] == rates[-2] == 1e-6
     assert rates[1] == pytest.approx(0.5) and rates[3] == pytest.approx(0.5)
     assert rates[2] == pytest.approx(0.998, abs=1e-3)
+
+
+def test_the_loss_grows_colder_by_equal_factors() -> None:
+    recipe = Recipe(temperature=0.4, last_temperature=0.1)
+    temperatures = [temperature(recipe, share) for share in (0.0, 0.5, 1.0, 2.0)]
+    assert temperatures == pytest.approx([0.4, 0.2, 0.1, 0.1])
+
+
+def test_a_run_follows_the_temperature() -> None:
+    recipe = Recipe.from_configuration(configuration(temperature=0.4, last_temperature=0.1), "test")
+    run = TomogramRun(
+        build_network(configuration()),
+        [two_shapes(0), two_shapes(1)],
+        recipe,
+        device=torch.device("cpu"),
+        seed=0,
+    )
+    run.step(0.5)
+    assert run.pairs.loss.temperature == pytest.approx(0.2)
+
+
+def test_gradients_in_bfloat16_are_those_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe.from_configuration(configuration(), "test")
+    gradients = []
+    for dtype in (None, torch.bfloat16):
+        monkeypatch.setattr(precision, "low_precision", lambda device, dtype=dtype: dtype)
+        torch.manual_seed(0)
+        network = build_network(configuration({"network_config": {"width": 4, "half_turns": True}}))
+        run = TomogramRun(network, [two_shapes(0)], recipe, device=torch.device("cpu"), seed=0)
+        run.step(0.0)
+        gradients.append(network.features[3].weight.grad)
+    exact, low = gradients
+    assert exact.dtype == low.dtype == torch.float32 and not torch.equal(exact, low)
+    assert torch.cosine_similarity(exact.flatten(), low.flatten(), dim=0) > 0.95
