@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import nn
@@ -17,25 +18,29 @@ class KernelMuon(torch.optim.Muon):
     Parameters
     ----------
     kernels : on their device and in their memory format already.
+    rate : learning rate.
     weight_decay : a step, in units of the learning rate.
     """
 
-    def __init__(self, kernels: Iterable[torch.Tensor], weight_decay: float) -> None:
+    def __init__(self, kernels: Iterable[torch.Tensor], rate: float, weight_decay: float) -> None:
         self.kernels = list(kernels)
         # They share the kernels' memory, so that what changes one changes the other.
         matrices = [nn.Parameter(_matrix(kernel.detach())) for kernel in self.kernels]
-        super().__init__(matrices, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-
-    def take_gradients(self) -> None:
-        """Let the matrices have the kernels' gradients: before :meth:`step`, and before a scaler looks."""
-        for matrix, kernel in zip(self.param_groups[0]["params"], self.kernels, strict=True):
-            matrix.grad = None if kernel.grad is None else _matrix(kernel.grad)
+        super().__init__(matrices, lr=rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+        for matrix, kernel in zip(matrices, self.kernels, strict=True):
+            kernel.register_post_accumulate_grad_hook(partial(_hand_on, matrix))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of kernels and matrices."""
         super().zero_grad(set_to_none)
         for kernel in self.kernels:
             kernel.grad = None
+
+
+def _hand_on(matrix: nn.Parameter, kernel: torch.Tensor) -> None:
+    """Let a matrix have its kernel's gradient."""
+    assert kernel.grad is not None
+    matrix.grad = _matrix(kernel.grad)
 
 
 def _matrix(kernel: torch.Tensor) -> torch.Tensor:

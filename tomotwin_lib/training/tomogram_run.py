@@ -112,11 +112,9 @@ class TomogramRun:
 
     def step(self, share: float) -> float:
         """One batch; ``share`` of the run lies behind it. Returns the learning rate."""
-        rate = learning_rate(self.recipe.learning_rate, share)
         for optimizer in self.optimizers:
-            scale = self.recipe.muon if isinstance(optimizer, KernelMuon) else 1.0
             for group in optimizer.param_groups:
-                group["lr"] = scale * rate
+                group["lr"] = learning_rate(group["initial_lr"], share)
         self.pairs.loss.temperature = temperature(self.recipe, share)
         windows, labels = self.draws.draw(self.rng)
         windows, labels = windows.to(self.device), labels.to(self.device)
@@ -138,8 +136,6 @@ class TomogramRun:
             pairs = self.pairs(embeddings[known], labels[known], embeddings[~known])
         self.scaler.scale(self.recipe.proxies * proxies + self.recipe.pairs * pairs).backward()
         for optimizer in self.optimizers:
-            if isinstance(optimizer, KernelMuon):
-                optimizer.take_gradients()
             self.scaler.step(optimizer)
         self.scaler.update()
         self.average.update_parameters(self.network)
@@ -148,7 +144,7 @@ class TomogramRun:
         self.steps += 1
         if self.recipe.looks and share > FIRST_LOOK and self.steps % self.recipe.looks == 0:
             self.look()
-        return rate
+        return learning_rate(self.recipe.learning_rate, share)
 
     def look(self) -> None:
         """Look for particles in one of the tomograms, and keep what is none for later batches."""
@@ -219,7 +215,10 @@ def _optimizers(network: nn.Module, proxies: nn.Module, recipe: Recipe) -> list[
         )
     ]
     if kernels:
-        optimizers.append(KernelMuon(kernels, recipe.weight_decay))
+        optimizers.append(KernelMuon(kernels, recipe.muon * recipe.learning_rate, recipe.weight_decay))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]  # the name that PyTorch's schedules give it
     return optimizers
 
 

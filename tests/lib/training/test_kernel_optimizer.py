@@ -20,12 +20,10 @@ def test_a_step_turns_every_direction_of_a_kernel_alike(kind: str) -> None:
     kernel = layer.weight
     assert isinstance(kernel, nn.Parameter)
     before = kernel.detach().clone()
-    optimizer = KernelMuon([kernel], weight_decay=0.0)
-    optimizer.param_groups[0]["lr"] = 0.1
+    optimizer = KernelMuon([kernel], 0.1, weight_decay=0.0)
     left, _, right = torch.linalg.svd(torch.randn(6, kernel[0].numel()), full_matrices=False)
     gradient = left @ torch.diag(torch.logspace(0, -3, 6)) @ right
-    kernel.grad = torch.empty_like(kernel).copy_(gradient.view(kernel.shape))
-    optimizer.take_gradients()
+    (kernel * gradient.view(kernel.shape)).sum().backward()
     optimizer.step()
     step = (kernel.detach() - before).reshape(6, -1)
     values = torch.linalg.svdvals(step)
