@@ -64,12 +64,8 @@ class HalfTurnConv3d(nn.Module):
             # One position is left. A product of matrices is that too, and libraries are far quicker at it.
             rows, columns = (one.permute(0, 2, 3, 4, 1).flatten(1) for one in (maps, kernels))
             return functional.linear(rows, columns)[:, :, None, None, None]
-        if maps.shape[1] == 1 and maps.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-            # With one channel CPUs' 16-bit products are some five times slower than those of 32 bits.
-            dtype = torch.get_autocast_dtype("cpu")
-            with torch.autocast("cpu", enabled=False):
-                return functional.conv3d(maps, kernels, stride=self.stride).to(dtype)
-        return functional.conv3d(maps, kernels, stride=self.stride)
+        convolve = _of_one_channel if kernels.shape[1] == 1 else functional.conv3d
+        return convolve(maps, kernels, stride=self.stride)
 
     def plain(self) -> nn.Conv3d:
         """The same as a plain layer."""
@@ -144,9 +140,29 @@ def _reversed_digits(turn: int) -> list[int]:
 HALF_TURN_LAYERS = (HalfTurnConv3d, HalfTurnNorm, HalfTurnMean)
 
 
+class _OneChannelConv3d(nn.Conv3d):
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return _of_one_channel(maps, self.weight, self.bias, self.stride)
+
+
+def _of_one_channel(
+    maps: torch.Tensor,
+    kernels: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: int | tuple[int, ...] = 1,
+) -> torch.Tensor:
+    """A convolution; on a CPU in float32 where 16 bits are wanted, which it takes far longer for."""
+    if maps.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return functional.conv3d(maps, kernels, bias, stride=stride)
+    with torch.autocast("cpu", enabled=False):
+        out = functional.conv3d(maps.float(), kernels, bias, stride=stride)
+    return out.to(torch.get_autocast_dtype("cpu"))
+
+
 def _plain(kernels: torch.Tensor, stride: int, bias: torch.Tensor | None = None) -> nn.Conv3d:
     outgoing, incoming, *edges = kernels.shape
-    layer = nn.Conv3d(incoming, outgoing, tuple(edges), stride=stride, bias=bias is not None)  # type: ignore[arg-type]
+    kind = _OneChannelConv3d if incoming == 1 else nn.Conv3d
+    layer = kind(incoming, outgoing, tuple(edges), stride=stride, bias=bias is not None)  # type: ignore[arg-type]
     layer.weight = nn.Parameter(kernels.detach().clone(), requires_grad=False)
     if bias is not None:
         layer.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
