@@ -17,7 +17,7 @@ target does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from tomotwin_lib.boxes import class_of_reference
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.products import FloatArray
 from tomotwin_lib.reference_matching import match_references
+from tomotwin_lib.references import CONTENTS
 
 EXPECTED = "expected_false"
 """Column: false picks of the same reference to expect at this similarity or a higher one."""
@@ -75,10 +76,12 @@ class Calibration:
     ----------
     backgrounds : by the reference's file name.
     model_md5 : of the network that made the picks; empty where unknown.
+    contents : by the reference's file name an MD5 of what it was made of, where known.
     """
 
     backgrounds: Mapping[str, Background]
     model_md5: str = ""
+    contents: Mapping[str, str] = field(default_factory=dict)
 
 
 def measure_background(
@@ -103,7 +106,7 @@ def measure_background(
     ------
     InputError
         If no reference's class is in a tomogram's truth, a box size is missing, the picks come from several
-        networks, or do not tell their tomogram's shape.
+        networks or from different references of one name, or do not tell their tomogram's shape.
     """
     false: dict[str, list[FloatArray]] = {}
     lowest: dict[str, float] = {}
@@ -129,7 +132,8 @@ def measure_background(
         )
         for reference, own in false.items()
     }
-    return Calibration(backgrounds, _one_network([picks for picks, _ in tomograms]))
+    tables = [picks for picks, _ in tomograms]
+    return Calibration(backgrounds, _one_network(tables), _one_content(tables))
 
 
 def calibrated(picks: pd.DataFrame, calibration: Calibration, source: str | Path) -> pd.DataFrame:
@@ -150,7 +154,8 @@ def calibrated(picks: pd.DataFrame, calibration: Calibration, source: str | Path
     Raises
     ------
     InputError
-        If the calibration is another network's, knows none of the references, or the shape is not told.
+        If the calibration is another network's, knows none of the references or one of the same name and
+        another content, or the shape is not told.
     """
     md5 = str(picks.attrs.get("modelmd5", ""))
     if md5 and calibration.model_md5 and md5 != calibration.model_md5:
@@ -161,6 +166,9 @@ def calibrated(picks: pd.DataFrame, calibration: Calibration, source: str | Path
         raise InputError(
             source, f"it knows none of the references {', '.join(references)}, only {known}", _REMEDY
         )
+    for reference, content in picks.attrs.get(CONTENTS, {}).items():
+        if calibration.contents.get(reference, content) != content:
+            raise InputError(source, f"it was measured with another {reference} than these picks", _REMEDY)
     voxels = volume_of_picks(picks)
     metric, number = picks["metric_best"].to_numpy(np.float64), picks["predicted_class"].to_numpy()
     expected, share = np.full(len(picks), np.nan), np.ones(len(picks))
@@ -268,3 +276,14 @@ def _one_network(pick_tables: Sequence[pd.DataFrame]) -> str:
     if len(md5s) > 1:
         raise InputError("picks", f"they come from {len(md5s)} networks", "Give picks of one network")
     return next(iter(md5s), "")
+
+
+def _one_content(pick_tables: Sequence[pd.DataFrame]) -> dict[str, str]:
+    contents: dict[str, str] = {}
+    for picks in pick_tables:
+        for reference, content in picks.attrs.get(CONTENTS, {}).items():
+            if contents.setdefault(reference, content) != content:
+                raise InputError(
+                    "picks", f"they come from different references called {reference}", "Give picks of one"
+                )
+    return contents

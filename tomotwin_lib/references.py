@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +23,9 @@ NEGATIVES = "negatives"
 
 COMBINED = "combined"
 """The attribute that tells which files each reference was combined of."""
+
+CONTENTS = "contents"
+"""The attribute that tells an MD5 of what each reference was made of, so that another of its name is seen."""
 
 _COUNTING_NUMBER = re.compile(r"[_\- ]\d+$")
 
@@ -138,7 +142,7 @@ def combine_references(references: ReferenceEmbedding) -> ReferenceEmbedding:
     -------
     A reference a protein (:func:`protein_of`), called ``<protein>.mrc``, of unit norm, in the order in which
     the proteins first come; a reference that is alone keeps its path and vector. The attribute ``combined``
-    tells for each that was combined the names of its files.
+    tells for each that was combined the names of its files, ``contents`` an MD5 of theirs.
     """
     names = references.names
     negatives = set(negatives_among(names, references.attributes))
@@ -147,6 +151,7 @@ def combine_references(references: ReferenceEmbedding) -> ReferenceEmbedding:
         # A row of its own for each negative: no protein has this name.
         groups.setdefault(f"{row}/{name}" if name in negatives else protein_of(name), []).append(row)
     vectors, paths, combined = [], [], {}
+    contents = dict(references.attributes.get(CONTENTS, {}))
     for protein, rows in groups.items():
         if len(rows) == 1:
             vectors.append(references.vectors[rows[0]])
@@ -154,8 +159,13 @@ def combine_references(references: ReferenceEmbedding) -> ReferenceEmbedding:
             continue
         paths.append(f"{protein}.mrc")
         vectors.append(_direction(_directions(references.vectors[rows]).mean(axis=0)))
-        combined[paths[-1]] = [names[row] for row in rows]
-    attributes = {**references.attributes, COMBINED: combined} if combined else references.attributes
+        combined[paths[-1]] = members = [names[row] for row in rows]
+        parts = sorted(contents.pop(name, "") for name in members)
+        if all(parts):
+            contents[paths[-1]] = hashlib.md5(" ".join(parts).encode(), usedforsecurity=False).hexdigest()
+    attributes = references.attributes
+    if combined:
+        attributes = {**attributes, COMBINED: combined, **({CONTENTS: contents} if contents else {})}
     return ReferenceEmbedding(np.stack(vectors).astype(np.float32), paths, dict(attributes))
 
 

@@ -13,7 +13,7 @@ from tomotwin_lib.drift import REFINEMENT
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.half_precision import halved
 from tomotwin_lib.products import FloatArray, ReferenceEmbedding, SimilarityMap, TomogramEmbedding
-from tomotwin_lib.references import COMBINED, NEGATIVES
+from tomotwin_lib.references import COMBINED, CONTENTS, NEGATIVES
 from tomotwin_lib.rows import blocks, row_blocks
 from tomotwin_lib.threads import in_threads
 
@@ -117,7 +117,7 @@ def _attributes_of_map(tomogram: TomogramEmbedding, references: ReferenceEmbeddi
         **tomogram.attributes,
         "references": references.names,
         "skip_refinement": not told.get("refined", False),
-        **{name: told[name] for name in (NEGATIVES, COMBINED, REFINEMENT) if name in told},
+        **{name: told[name] for name in (NEGATIVES, COMBINED, CONTENTS, REFINEMENT) if name in told},
     }
 
 

@@ -14,9 +14,11 @@ from tomotwin_lib.embedding.checks import require_batch_size, require_finite_vec
 from tomotwin_lib.embedding.inference import Form, Inference
 from tomotwin_lib.embedding.preparation import standardise_window
 from tomotwin_lib.errors import InputError
+from tomotwin_lib.files import md5_of_file
 from tomotwin_lib.formats.volumes import read_subvolume
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
 from tomotwin_lib.products import ReferenceEmbedding
+from tomotwin_lib.references import CONTENTS
 
 
 def embed_subvolumes(
@@ -36,7 +38,7 @@ def embed_subvolumes(
 
     Returns
     -------
-    The vectors in the order of the paths.
+    The vectors in the order of the paths; the attribute ``contents`` tells each file's MD5.
 
     Raises
     ------
@@ -62,4 +64,6 @@ def embed_subvolumes(
     vectors = np.concatenate(batches)
     require_finite_vectors(vectors, loaded)
     attributes = {"tomotwin_lib_version": tomotwin_lib.__version__, **loaded.lineage()}
-    return ReferenceEmbedding(vectors, [str(path) for path in paths], attributes)
+    embedding = ReferenceEmbedding(vectors, [str(path) for path in paths], attributes)
+    attributes[CONTENTS] = dict(zip(embedding.names, map(md5_of_file, paths), strict=True))
+    return embedding

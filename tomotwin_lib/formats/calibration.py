@@ -1,7 +1,7 @@
 """The file that says how often background reaches a similarity: JSON, written by ``evaluate tomograms``.
 
-``{"model_md5": …, "backgrounds": {reference: {"similarities": […], "voxels": …, "tomograms": …,
-"lowest": …}}}``
+``{"model_md5": …, "contents": {reference: MD5}, "backgrounds": {reference: {"similarities": […], "voxels": …,
+"tomograms": …, "lowest": …}}}``; files of earlier versions have no ``contents``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,12 @@ def write_calibration(path: str | Path, calibration: Calibration) -> None:
         }
         for reference, own in calibration.backgrounds.items()
     }
-    write_json(Path(path), {"model_md5": calibration.model_md5, "backgrounds": backgrounds})
+    content = {
+        "model_md5": calibration.model_md5,
+        "contents": dict(calibration.contents),
+        "backgrounds": backgrounds,
+    }
+    write_json(Path(path), content)
 
 
 def read_calibration(path: str | Path) -> Calibration:
@@ -59,7 +64,14 @@ def read_calibration(path: str | Path) -> Calibration:
             raise InputError(
                 path, f"it is no calibration, or a damaged one: that of {reference} is not whole", _REMEDY
             ) from error
-    return Calibration(backgrounds, str(content.get("model_md5", "")))
+    contents = content.get("contents", {})
+    if not isinstance(contents, dict):
+        raise InputError(path, "it is no calibration, or a damaged one: contents is no object", _REMEDY)
+    return Calibration(
+        backgrounds,
+        str(content.get("model_md5", "")),
+        {str(reference): str(md5) for reference, md5 in contents.items()},
+    )
 
 
 def _background(entry: dict[str, object]) -> Background:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,17 +122,25 @@ def absent(rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def test_files_keep_all(tmp_path: Path) -> None:
-    before = calibration([0.5, float(np.float16(0.7))])
+    before = replace(calibration([0.5, float(np.float16(0.7))]), contents={NAME: "d"})
     write_calibration(tmp_path / "c.json", before)
     after = read_calibration(tmp_path / "c.json")
-    assert after.model_md5 == "a" and after.backgrounds[NAME].lowest == 0.5
+    assert after.model_md5 == "a" and after.contents == {NAME: "d"}
+    assert after.backgrounds[NAME].lowest == 0.5
     assert after.backgrounds[NAME].similarities.tolist() == before.backgrounds[NAME].similarities.tolist()
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"backgrounds": {"a": {}}}', '{"backgrounds": {"a": {"similarities": ["x"]}}}',
-                '{"backgrounds": {"a": {"similarities": [0.5], "voxels": 0, "tomograms": 1, "lowest": 0}}}']
-)  # fmt: skip
+    "content",
+    [
+        "{",
+        "[]",
+        '{"backgrounds": {}, "contents": []}',
+        '{"backgrounds": {"a": {}}}',
+        '{"backgrounds": {"a": {"similarities": ["x"]}}}',
+        '{"backgrounds": {"a": {"similarities": [0.5], "voxels": 0, "tomograms": 1, "lowest": 0}}}',
+    ],
+)
 def test_a_broken_file_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(content)
     with pytest.raises(InputError, match=r"c\.json"):
@@ -158,3 +167,18 @@ def test_what_cannot_be_used() -> None:
 def test_without_picks_nothing_is_expected() -> None:
     table = calibration_table(calibrated(picks_of([]), calibration([0.6]), "c"))
     assert table["picks"].tolist() == [0] and table[EXPECTED].tolist() == [0.0]
+
+
+def test_another_reference_of_the_same_name_is_seen() -> None:
+    one, other = (picks_of([0.9, 0.6], [10.0, 90.0]) for _ in range(2))
+    truth = truth_of(("1abc", 10.0))
+    one.attrs["contents"], other.attrs["contents"] = {NAME: "c"}, {NAME: "d"}
+    known = measure_background([(one, truth), (one, truth)], 20)
+    assert known.contents == {NAME: "c"}
+    calibrated(one, known, "c.json")
+    del known.contents[NAME]  # type: ignore[attr-defined]
+    calibrated(other, known, "c.json")  # of an earlier version: nothing is known
+    with pytest.raises(InputError, match=rf"c\.json.*another {NAME}"):
+        calibrated(other, measure_background([(one, truth)], 20), "c.json")
+    with pytest.raises(InputError, match="different references"):
+        measure_background([(one, truth), (other, truth)], 20)

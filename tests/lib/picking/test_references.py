@@ -40,6 +40,18 @@ def test_the_mean_direction_by_hand() -> None:
     assert combined.attributes["combined"] == {"1bxn.mrc": ["a_1bxn_0.mrc", "a_1bxn_1.mrc"]}
 
 
+def test_contents_of_combined_references_tell_which_they_are() -> None:
+    def contents(**md5s: str) -> dict[str, str]:
+        given = references(**dict.fromkeys(md5s, (1, 0)))
+        given.attributes["contents"] = {f"{name}.mrc": md5 for name, md5 in md5s.items()}
+        return dict(combine_references(given).attributes["contents"])
+
+    found = contents(a_1bxn_0="x", a_1bxn_1="y", a_2cg9_0="z")
+    assert set(found) == {"1bxn.mrc", "a_2cg9_0.mrc"} and found["a_2cg9_0.mrc"] == "z"
+    assert found["1bxn.mrc"] == contents(a_1bxn_1="x", a_1bxn_0="y")["1bxn.mrc"]  # in whatever order
+    assert found["1bxn.mrc"] != contents(a_1bxn_0="x", a_1bxn_1="w")["1bxn.mrc"]
+
+
 def test_nothing_to_do_changes_nothing() -> None:
     given = references(a_1bxn_0=(1, 0), a_2cg9_0=(0, 1))
     ready = ready_references(given, combine=True)
