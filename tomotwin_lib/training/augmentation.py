@@ -165,6 +165,8 @@ def _turn_and_shift(
         volumes[chosen.to(volumes.device)] = rotated(
             volumes[chosen.to(volumes.device)], (axes * angles)[chosen]
         )
+    if not (turns.any() or shifts.any()):
+        return volumes
     # One gather does both: each axis of each sample reads its own list of indices.
     z, y, x = (
         _reflected_indices(size, shifts[:, axis], turns[:, axis]).to(volumes.device)
@@ -228,7 +230,7 @@ def _distort(volumes: torch.Tensor, settings: TrainSettings, generator: torch.Ge
         volumes = (volumes + strength * _noise_like(volumes, generator)) / torch.sqrt(1 + strength**2)
     if settings.aug_noise:
         noise = torch.randn(volumes.shape, generator=generator).to(volumes)
-        volumes = volumes + uniform(0, settings.aug_noise) * noise
+        volumes = torch.addcmul(volumes, uniform(0, settings.aug_noise), noise)
     if settings.aug_dropout[1]:
         lost = torch.rand(volumes.shape, generator=generator).to(volumes) < uniform(*settings.aug_dropout)
         volumes = volumes.masked_fill(lost, 0.0)

@@ -91,9 +91,10 @@ class TomogramRun:
         self.proxies = ProxyLoss(classes, size, recipe.scale, recipe.margin, recipe.level).to(device)
         kept = TrainSettings(loss_kwargs={"temperature": recipe.temperature})
         self.pairs = MetricLoss(kept, distance, classes, size).to(device)
-        # Half turns alone: they leave the missing wedge where it is, and never mirror.
+        # Half turns alone: they leave the missing wedge where it is, and never mirror. Some networks do not
+        # see them.
         self.augmentation = TrainSettings(
-            aug_rotation="half_turns",
+            aug_rotation="none" if network.half_turn_invariant else "half_turns",
             aug_train_shift_distance=0,
             aug_noise=recipe.noise,
             aug_gain=recipe.gain,
