@@ -8,8 +8,8 @@ from pathlib import Path
 from tomotwin_lib.training.labelled_tomograms import LabelledTomogram
 from tomotwin_lib.training.simulated_pool import simulated_pool
 
-TOMOGRAMS = 120
-MADE_UP = 300
+TOMOGRAMS = 240
+MADE_UP = 600
 
 
 def add_pool(parser: argparse.ArgumentParser) -> None:
