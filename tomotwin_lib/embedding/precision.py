@@ -33,9 +33,16 @@ def low_precision(device: torch.device) -> torch.dtype | None:
     return None
 
 
-def training_precision(device: torch.device) -> torch.autocast:
-    """The context in which a network in training is evaluated: with 16-bit products where they are fast."""
+def training_precision(device: torch.device, *, scaled: bool = True) -> torch.autocast:
+    """The context in which a network in training is evaluated: with 16-bit products where they are fast.
+
+    Parameters
+    ----------
+    scaled : whether a scaler keeps the small gradients that float16 would lose; it is not used without.
+    """
     dtype = low_precision(device)
+    if dtype == torch.float16 and not scaled:
+        dtype = None
     return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 

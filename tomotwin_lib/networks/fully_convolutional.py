@@ -129,10 +129,11 @@ class FullyConvolutional(DenseNetwork):
         maps = self.crop(volume)
         spacings = self._dense_spacings()
         for module in self.features:
-            if isinstance(module, nn.Conv3d | HalfTurnConv3d):
-                kernels = module.turned_kernels() if isinstance(module, HalfTurnConv3d) else module.weight
+            if isinstance(module, HalfTurnConv3d):
+                maps = module.spaced(maps, *next(spacings))
+            elif isinstance(module, nn.Conv3d):
                 stride, dilation = next(spacings)
-                maps = functional.conv3d(maps, kernels, stride=stride, dilation=dilation)
+                maps = functional.conv3d(maps, module.weight, stride=stride, dilation=dilation)
             else:
                 maps = module(maps)
         return functional.normalize(self.head(maps), dim=1)

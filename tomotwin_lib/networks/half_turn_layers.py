@@ -59,13 +59,18 @@ class HalfTurnConv3d(nn.Module):
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """(b, incoming channels, d, h, w) to (b, 4 · outgoing, …)."""
+        return self.spaced(maps, self.stride)
+
+    def spaced(self, maps: torch.Tensor, stride: int, dilation: int = 1) -> torch.Tensor:
+        """The same with another stride, or with gaps in the kernels."""
         kernels = self.turned_kernels()
         if maps.shape[2:] == kernels.shape[2:]:
             # One position is left. A product of matrices is that too, and libraries are far quicker at it.
             rows, columns = (one.permute(0, 2, 3, 4, 1).flatten(1) for one in (maps, kernels))
             return functional.linear(rows, columns)[:, :, None, None, None]
-        convolve = _of_one_channel if kernels.shape[1] == 1 else functional.conv3d
-        return convolve(maps, kernels, stride=self.stride)
+        if kernels.shape[1] == 1:
+            return _of_one_channel(maps, kernels, stride=stride)
+        return functional.conv3d(maps, kernels, stride=stride, dilation=dilation)
 
     def plain(self) -> nn.Conv3d:
         """The same as a plain layer."""

@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
+from tomotwin_lib.embedding.precision import training_precision
 from tomotwin_lib.networks.base import DenseNetwork
 from tomotwin_lib.training.augmentation import rotated
 from tomotwin_lib.training.crops import SITES, Crops
@@ -122,7 +123,9 @@ def _loss_of_batch(
     voxels = torch.stack([one for one, _ in drawn])[:, None]
     negative = torch.stack([sites for _, sites in drawn]).to(device)
     voxels = varied(voxels, generator).to(device).to(memory_format=torch.channels_last_3d)
-    vectors = network.forward_dense(voxels).movedim(1, -1)  # (crop, site, site, site, channel)
+    with training_precision(device, scaled=False):
+        vectors = network.forward_dense(voxels)
+    vectors = vectors.float().movedim(1, -1)  # (crop, site, site, site, channel)
     middle = SITES // 2
     particles = vectors[:PARTICLES, middle, middle, middle]
     # The pick itself has no part in the reference that it is compared with.

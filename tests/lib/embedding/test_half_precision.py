@@ -87,6 +87,16 @@ def test_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
         wanted_precision("double", CPU)  # type: ignore[arg-type]
 
 
+def test_float16_is_trained_in_only_with_a_scaler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "low_precision", lambda device: torch.float16)
+    for scaled, expected in [(True, torch.float16), (False, torch.float32)]:
+        with training_precision(CPU, scaled=scaled):
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
+    monkeypatch.setattr(precision, "low_precision", lambda device: LOW)
+    with training_precision(CPU, scaled=False):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == LOW
+
+
 class WrongInHalf(DenseNetwork):
     """As cuDNN has been: right in float32, something else in half precision."""
 
