@@ -89,7 +89,7 @@ def steps_curve(steps: pd.DataFrame, title: str = "Training on tomograms") -> Fi
     for axes in (losses, scores):
         axes.set_ylim(bottom=0)
         tidy(axes, grid="y")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))  # room for five digits
         axes.legend(frameon=False, fontsize="small")
     return figure
 
