@@ -21,6 +21,7 @@ from tomotwin_lib.networks.half_turn_layers import (
     HalfTurnMean,
     HalfTurnNorm,
 )
+from tomotwin_lib.networks.one_channel import OneChannelConv3d, convolved
 
 STEM_KERNEL = 5
 # Channels of the eight layers behind the stem, in multiples of the width. They grow as the window's map
@@ -129,11 +130,10 @@ class FullyConvolutional(DenseNetwork):
         maps = self.crop(volume)
         spacings = self._dense_spacings()
         for module in self.features:
-            if isinstance(module, HalfTurnConv3d):
-                maps = module.spaced(maps, *next(spacings))
-            elif isinstance(module, nn.Conv3d):
+            if isinstance(module, nn.Conv3d | HalfTurnConv3d):
+                kernels = module.turned_kernels() if isinstance(module, HalfTurnConv3d) else module.weight
                 stride, dilation = next(spacings)
-                maps = functional.conv3d(maps, module.weight, stride=stride, dilation=dilation)
+                maps = convolved(maps, kernels, stride=stride, dilation=dilation)
             else:
                 maps = module(maps)
         return functional.normalize(self.head(maps), dim=1)
@@ -177,8 +177,9 @@ def _smooth(weight: torch.Tensor) -> None:
 
 
 def _layer(incoming: int, outgoing: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    kind = OneChannelConv3d if incoming == 1 else nn.Conv3d
     return (
-        nn.Conv3d(incoming, outgoing, kernel, stride=stride, bias=False),
+        kind(incoming, outgoing, kernel, stride=stride, bias=False),
         nn.BatchNorm3d(outgoing),
         nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
     )

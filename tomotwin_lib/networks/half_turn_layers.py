@@ -18,6 +18,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from tomotwin_lib.networks.one_channel import OneChannelConv3d, convolved
+
 # Which of the axes z, y, x each of the four rotations reverses.
 HALF_TURNS = ((), (0, 1), (0, 2), (1, 2))
 TURNS = len(HALF_TURNS)
@@ -44,33 +46,27 @@ class HalfTurnConv3d(nn.Module):
 
     def turned_kernels(self) -> torch.Tensor:
         """The kernels of the plain convolution, (4 · outgoing, incoming channels, d, h, w)."""
-        lifts = self.weight.shape[2] == 1
-        # The numbers of the turns multiply by exclusive or: their two digits in base 2, as axes of their own,
-        # are reversed.
-        kernels = self.weight if lifts else self.weight.unflatten(2, (2, 2))
-        first = kernels.ndim - 3
+        # The numbers of the turns multiply by exclusive or: the two digits in base 2 of a number are axes of
+        # their own, and are reversed.
+        digits = (1, 1) if self.weight.shape[2] == 1 else (2, 2)
+        kernels = self.weight.unflatten(2, digits)
         turned = [
-            kernels.flip([first + axis for axis in axes] + ([] if lifts else _reversed_digits(turn)))
+            kernels.flip(
+                [axis for axis, digit in ((2, turn & 2), (3, turn & 1)) if digit]
+                + [4 + axis for axis in axes]
+            )
             for turn, axes in enumerate(HALF_TURNS)
         ]
-        kernels = torch.stack(turned, dim=1)
-        kernels = kernels if lifts else kernels.flatten(3, 4)
-        return kernels.flatten(0, 1).flatten(1, 2)
+        return torch.stack(turned, dim=1).flatten(0, 1).flatten(1, 3)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """(b, incoming channels, d, h, w) to (b, 4 · outgoing, …)."""
-        return self.spaced(maps, self.stride)
-
-    def spaced(self, maps: torch.Tensor, stride: int, dilation: int = 1) -> torch.Tensor:
-        """The same with another stride, or with gaps in the kernels."""
         kernels = self.turned_kernels()
         if maps.shape[2:] == kernels.shape[2:]:
             # One position is left. A product of matrices is that too, and libraries are far quicker at it.
             rows, columns = (one.permute(0, 2, 3, 4, 1).flatten(1) for one in (maps, kernels))
             return functional.linear(rows, columns)[:, :, None, None, None]
-        if kernels.shape[1] == 1:
-            return _of_one_channel(maps, kernels, stride=stride)
-        return functional.conv3d(maps, kernels, stride=stride, dilation=dilation)
+        return convolved(maps, kernels, stride=self.stride)
 
     def plain(self) -> nn.Conv3d:
         """The same as a plain layer."""
@@ -137,36 +133,12 @@ class HalfTurnMean(nn.Module):
         return _plain(self._kernels(), 1, self.convolution.bias)
 
 
-def _reversed_digits(turn: int) -> list[int]:
-    """Which of the axes 2 and 3, a turn number's high and low digit, are reversed."""
-    return [axis for axis, digit in ((2, turn & 2), (3, turn & 1)) if digit]
-
-
 HALF_TURN_LAYERS = (HalfTurnConv3d, HalfTurnNorm, HalfTurnMean)
-
-
-class _OneChannelConv3d(nn.Conv3d):
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        return _of_one_channel(maps, self.weight, self.bias, self.stride)
-
-
-def _of_one_channel(
-    maps: torch.Tensor,
-    kernels: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    stride: int | tuple[int, ...] = 1,
-) -> torch.Tensor:
-    """A convolution; on a CPU in float32 where 16 bits are wanted, which it takes far longer for."""
-    if maps.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
-        return functional.conv3d(maps, kernels, bias, stride=stride)
-    with torch.autocast("cpu", enabled=False):
-        out = functional.conv3d(maps.float(), kernels, bias, stride=stride)
-    return out.to(torch.get_autocast_dtype("cpu"))
 
 
 def _plain(kernels: torch.Tensor, stride: int, bias: torch.Tensor | None = None) -> nn.Conv3d:
     outgoing, incoming, *edges = kernels.shape
-    kind = _OneChannelConv3d if incoming == 1 else nn.Conv3d
+    kind = OneChannelConv3d if incoming == 1 else nn.Conv3d
     layer = kind(incoming, outgoing, tuple(edges), stride=stride, bias=bias is not None)  # type: ignore[arg-type]
     layer.weight = nn.Parameter(kernels.detach().clone(), requires_grad=False)
     if bias is not None:

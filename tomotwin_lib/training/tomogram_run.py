@@ -89,8 +89,7 @@ class TomogramRun:
             size = network.eval()(torch.zeros(1, 1, edge, edge, edge, device=device)).shape[1]
         classes = len(self.draws.classes)
         self.proxies = ProxyLoss(classes, size, recipe.scale, recipe.margin, recipe.level).to(device)
-        kept = TrainSettings(loss_kwargs={"temperature": recipe.temperature})
-        self.pairs = MetricLoss(kept, distance, classes, size).to(device)
+        self.pairs = MetricLoss(TrainSettings(loss="SupConLoss"), distance, classes, size).to(device)
         # Half turns alone: they leave the missing wedge where it is, and never mirror. Some networks do not
         # see them.
         self.augmentation = TrainSettings(
@@ -231,4 +230,4 @@ def learning_rate(highest: float, share: float) -> float:
 
 def temperature(recipe: Recipe, share: float) -> float:
     """The loss's when ``share`` of a run is over: from the first to the last by equal factors."""
-    return float(recipe.temperature ** (1 - min(share, 1.0)) * recipe.last_temperature ** min(share, 1.0))
+    return recipe.temperature * math.pow(recipe.last_temperature / recipe.temperature, min(share, 1.0))

@@ -15,6 +15,7 @@ from tomotwin_lib.networks.half_turn_layers import (
     HalfTurnMean,
     HalfTurnNorm,
 )
+from tomotwin_lib.networks.one_channel import OneChannelConv3d
 
 
 def turned(volumes: torch.Tensor, turn: int) -> torch.Tensor:
@@ -119,3 +120,13 @@ def test_the_first_layer_is_right_in_16_bits_too() -> None:
         low.square().sum().backward()
     assert low.dtype == torch.bfloat16 and layer.weight.grad is not None
     torch.testing.assert_close(low.float(), exact, atol=1e-2, rtol=1e-2)
+
+
+def test_a_plain_first_layer_is_computed_in_float32_too() -> None:
+    torch.manual_seed(5)
+    layer = OneChannelConv3d(1, 4, 5, stride=2)
+    windows = torch.randn(2, 1, 13, 13, 13)
+    exact = functional.conv3d(windows, layer.weight, layer.bias, stride=2)
+    torch.testing.assert_close(layer(windows), exact)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(layer(windows), exact.bfloat16())
