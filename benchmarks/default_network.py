@@ -17,6 +17,7 @@ from tomotwin_lib.cli.output import guarded, report_paths, say
 from tomotwin_lib.cli.parsing import CommandParser, add_device, add_progress
 from tomotwin_lib.files import ensure_writable_folder, md5_of_file, write_json
 from tomotwin_lib.networks.configuration import read_configuration
+from tomotwin_lib.networks.shipped_networks import find_network_file
 from tomotwin_lib.training.centred_subvolumes import read_centred_subvolumes
 from tomotwin_lib.training.recipe import Recipe
 from tomotwin_lib.training.simulated_pool import labelled_structures
@@ -49,6 +50,7 @@ def _run(options: argparse.Namespace) -> int:
         steps=options.steps,
         seed=options.seed,
         device=options.device,
+        start=options.start,
         resume=options.resume,
         overwrite=options.overwrite,
         progress=options.progress,
@@ -58,6 +60,7 @@ def _run(options: argparse.Namespace) -> int:
     record = {
         "md5": md5_of_file(result.network),
         "configuration": configuration,
+        "start": None if options.start is None else md5_of_file(find_network_file(options.start)),
         "recipe": dataclasses.asdict(Recipe.from_configuration(configuration, options.netconfiguration)),
         "structures": [path.name for path in structures],
         "excluded": sorted(options.exclude),
@@ -89,6 +92,9 @@ def _parser() -> CommandParser:
     parser.add_argument("--steps", type=int, metavar="N", help="batches, so that a run can be repeated")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-c", "--netconfiguration", default="on_tomograms", metavar="JSON")
+    parser.add_argument(
+        "--start", metavar="PTH", help="network to begin with, file or name"
+    )
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with what was cut off")
     again.add_argument("--overwrite", action="store_true", help="replace what was trained before")

@@ -51,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start",
         metavar="PTH",
-        help="begin with the weights of this network, of the same "
-        "network_config: its checkpoint, or the name of one that ships, such as default",
+        help="begin with the weights of this network, of the same network_config or a width that goes into "
+        "it: its checkpoint, or the name of one that ships, such as default",
     )
     parser.add_argument(
         "--negatives", nargs="+", default=[], metavar="CLASS",

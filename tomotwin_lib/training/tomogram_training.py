@@ -20,6 +20,7 @@ from tomotwin_lib.networks.base import DenseNetwork
 from tomotwin_lib.networks.checkpoint import load_checkpoint, load_weights
 from tomotwin_lib.networks.configuration import check_configuration
 from tomotwin_lib.networks.registry import build_network
+from tomotwin_lib.networks.widening import widened_weights
 from tomotwin_lib.training.labelled_tomograms import LabelledTomogram
 from tomotwin_lib.training.recipe import Recipe
 from tomotwin_lib.training.run_log import RunLog
@@ -88,7 +89,8 @@ def train_on_tomograms(
     minutes, steps : when to stop, whichever comes first; one must be given. The learning rate ends with it.
     seed : of weights, windows and augmentation.
     device : auto, cpu, cuda or cuda:<number>.
-    start : a trained network whose weights to begin with; of the same ``network_config``.
+    start : a trained network whose weights to begin with: of the same ``network_config``, or narrower by a
+        whole number (:mod:`tomotwin_lib.networks.widening`).
     resume : go on with the run in ``output`` that was cut off.
     overwrite : replace an earlier training in ``output``.
     progress : show a bar.
@@ -215,7 +217,8 @@ def network_to_train(configuration: Mapping[str, Any], start: str | Path | None 
             "Train it on subvolumes, or take FullyConvolutional",
         )
     if start is not None:
-        load_weights(network, load_checkpoint(start)["model_state_dict"], start)
+        weights = load_checkpoint(start)["model_state_dict"]
+        load_weights(network, widened_weights(weights, network), start)
     return network
 
 
