@@ -92,9 +92,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--steps", type=int, metavar="N", help="batches, so that a run can be repeated")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-c", "--netconfiguration", default="on_tomograms", metavar="JSON")
-    parser.add_argument(
-        "--start", metavar="PTH", help="network to begin with, file or name"
-    )
+    parser.add_argument("--start", metavar="PTH", help="network to begin with, file or name")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with what was cut off")
     again.add_argument("--overwrite", action="store_true", help="replace what was trained before")
