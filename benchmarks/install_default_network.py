@@ -30,13 +30,16 @@ from tomotwin_lib.networks.shipped_networks import CARD_HEADINGS, DEFAULT, MOST_
 _WEIGHTS = re.compile(r"^Weights: .*$", re.MULTILINE)
 
 
-def install(checkpoint: Path, card: Path, folder: Path = SHIPPED) -> Path:
+def install(
+    checkpoint: Path, card: Path, folder: Path = SHIPPED, voxel_size_in_angstrom: float | None = None
+) -> Path:
     """Make a network the default.
 
     Parameters
     ----------
     checkpoint : a trained network that can be evaluated densely, as ``tomotwin train`` leaves it.
     card : Markdown with ``CARD_HEADINGS`` and one line ``Weights: …``.
+    voxel_size_in_angstrom : of what it was trained on, where the checkpoint does not tell.
     folder : of the networks that ship.
 
     Returns
@@ -67,6 +70,7 @@ def install(checkpoint: Path, card: Path, folder: Path = SHIPPED) -> Path:
             loss=float(told.get("loss", 0)),
             best_loss=float(told.get("best_loss", 0)),
             best_f1=float(told.get("best_f1", 0)),
+            voxel_size_in_angstrom=voxel_size_in_angstrom or start.voxel_size_in_angstrom,
         )
         if (size := weights.stat().st_size) > MOST_BYTES:
             raise InputError(
@@ -118,9 +122,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("checkpoint", type=Path, help="the trained network")
     parser.add_argument("card", type=Path, help="its model card, in Markdown")
+    parser.add_argument(
+        "--voxel_size", type=float, metavar="A",
+        help="of what it was trained on, in Å (default: what the checkpoint says)",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     try:
-        path = install(options.checkpoint, options.card)
+        path = install(options.checkpoint, options.card, voxel_size_in_angstrom=options.voxel_size)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

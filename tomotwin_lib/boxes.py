@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.ground_truth import label_from_name
@@ -57,6 +58,32 @@ def class_of_reference(reference: str, classes: Iterable[str]) -> str | None:
     """The one of ``classes`` (lower case) that the reference belongs to, or ``None``."""
     known = set(classes)
     return next((name for name in names_of_class(reference) if name in known), None)
+
+
+def differing_boxes(picks: pd.DataFrame, box_sizes: int | Mapping[str, int]) -> str | None:
+    """Say if picks were located with other boxes than those that they shall be scored with.
+
+    Parameters
+    ----------
+    picks : columns predicted_class and width; the attribute ``references`` names the references.
+    box_sizes : as for :func:`box_size_of`.
+
+    Returns
+    -------
+    One sentence that names the references, or ``None``.
+
+    Raises
+    ------
+    InputError
+        If a reference has no box size.
+    """
+    told = []
+    for index, reference in enumerate(picks.attrs["references"]):
+        widths = picks.loc[picks["predicted_class"] == index, "width"].unique()
+        size = box_size_of(reference, box_sizes)
+        if len(widths) == 1 and widths[0] != size:
+            told.append(f"{reference} with {widths[0]:g} and scored with {size}")
+    return f"boxes differ: {', '.join(told)} voxels" if told else None
 
 
 def box_size_of(reference: str, box_sizes: int | Mapping[str, int]) -> int:

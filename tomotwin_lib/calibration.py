@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from scipy.special import gammaincinv, ndtr
 
 from tomotwin_lib.boxes import class_of_reference
 from tomotwin_lib.errors import InputError
+from tomotwin_lib.locating import LOCATING
 from tomotwin_lib.products import FloatArray
 from tomotwin_lib.reference_matching import match_references
 from tomotwin_lib.references import CONTENTS
@@ -39,7 +41,9 @@ SHARE = "false_share"
 # One standard deviation of a normal distribution, which a Poisson distribution's lower limit is named by.
 _LOWER_END = ndtr(-1)
 
-_REMEDY = "Make it with `tomotwin evaluate tomograms` from picks of the same network and references"
+_REMEDY = (
+    "Make it with `tomotwin evaluate tomograms` from picks of the same network and references, located alike"
+)
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,13 @@ class Calibration:
     backgrounds : by the reference's file name.
     model_md5 : of the network that made the picks; empty where unknown.
     contents : by the reference's file name an MD5 of what it was made of, where known.
+    locating : how the picks were located, where known.
     """
 
     backgrounds: Mapping[str, Background]
     model_md5: str = ""
     contents: Mapping[str, str] = field(default_factory=dict)
+    locating: Mapping[str, Any] = field(default_factory=dict)
 
 
 def measure_background(
@@ -106,7 +112,8 @@ def measure_background(
     ------
     InputError
         If no reference's class is in a tomogram's truth, a box size is missing, the picks come from several
-        networks or from different references of one name, or do not tell their tomogram's shape.
+        networks or from different references of one name, were located in different ways, or do not tell
+        their tomogram's shape.
     """
     false: dict[str, list[FloatArray]] = {}
     lowest: dict[str, float] = {}
@@ -133,7 +140,7 @@ def measure_background(
         for reference, own in false.items()
     }
     tables = [picks for picks, _ in tomograms]
-    return Calibration(backgrounds, _one_network(tables), _one_content(tables))
+    return Calibration(backgrounds, _one_network(tables), _one_content(tables), _one_way(tables))
 
 
 def calibrated(picks: pd.DataFrame, calibration: Calibration, source: str | Path) -> pd.DataFrame:
@@ -155,7 +162,7 @@ def calibrated(picks: pd.DataFrame, calibration: Calibration, source: str | Path
     ------
     InputError
         If the calibration is another network's, knows none of the references or one of the same name and
-        another content, or the shape is not told.
+        another content, the picks were located in another way, or the shape is not told.
     """
     md5 = str(picks.attrs.get("modelmd5", ""))
     if md5 and calibration.model_md5 and md5 != calibration.model_md5:
@@ -169,6 +176,10 @@ def calibrated(picks: pd.DataFrame, calibration: Calibration, source: str | Path
     for reference, content in picks.attrs.get(CONTENTS, {}).items():
         if calibration.contents.get(reference, content) != content:
             raise InputError(source, f"it was measured with another {reference} than these picks", _REMEDY)
+    if told := _differing(calibration.locating, picks.attrs.get(LOCATING, {})):
+        raise InputError(
+            source, f"it was measured with other settings than these picks were located with: {told}", _REMEDY
+        )
     voxels = volume_of_picks(picks)
     metric, number = picks["metric_best"].to_numpy(np.float64), picks["predicted_class"].to_numpy()
     expected, share = np.full(len(picks), np.nan), np.ones(len(picks))
@@ -212,8 +223,11 @@ def keep_expected(picks: pd.DataFrame, max_false_picks: float, source: str | Pat
 def check_share(max_false_picks: float) -> None:
     """Refuse what is no share of false picks; InputError."""
     if not 0 < max_false_picks <= 1:
+        meant = f"Did you mean {max_false_picks / 100:g}? " if 1 < max_false_picks <= 100 else ""
         raise InputError(
-            "max_false_picks", f"{max_false_picks} is no share", "Give a number above 0 up to 1, such as 0.05"
+            "max_false_picks",
+            f"{max_false_picks:g} is no share",
+            f"{meant}Give a number above 0 up to 1, such as 0.05",
         )
 
 
@@ -276,6 +290,23 @@ def _one_network(pick_tables: Sequence[pd.DataFrame]) -> str:
     if len(md5s) > 1:
         raise InputError("picks", f"they come from {len(md5s)} networks", "Give picks of one network")
     return next(iter(md5s), "")
+
+
+def _one_way(pick_tables: Sequence[pd.DataFrame]) -> dict[str, Any]:
+    ways = [picks.attrs[LOCATING] for picks in pick_tables if LOCATING in picks.attrs]
+    for way in ways[1:]:
+        if told := _differing(ways[0], way):
+            raise InputError(
+                "picks", f"they were located with different settings: {told}", "Locate all of them alike"
+            )
+    return dict(ways[0]) if ways else {}
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The settings that both tell and that differ."""
+    return ", ".join(
+        f"{name} {one[name]} and {other[name]}" for name in one if name in other and one[name] != other[name]
+    )
 
 
 def _one_content(pick_tables: Sequence[pd.DataFrame]) -> dict[str, str]:

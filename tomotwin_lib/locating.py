@@ -20,6 +20,9 @@ from tomotwin_lib.products import FloatArray, IntArray, SimilarityMap
 from tomotwin_lib.rows import blocks
 from tomotwin_lib.suppression import suppress_overlapping
 
+LOCATING = "locating"
+"""The attribute of picks that tells how they were located; ``global_min`` is told by the picks themselves."""
+
 
 @dataclass(frozen=True)
 class Maxima:
@@ -78,8 +81,8 @@ def locate(
     One row a pick, reference after reference, the best pick first. Columns X, Y, Z (voxels of the tomogram),
     size (voxels of the map), metric_best, predicted_class (number of the reference), width, height, depth
     (voxels of the tomogram). The attributes are the map's, with the names of the ``references``, which leave
-    out the negatives, and, where there are rivals, with ``dropped``: by reference and rival, the maxima that
-    the rival took.
+    out the negatives, with the options (``locating``), and, where there are rivals, with ``dropped``: by
+    reference and rival, the maxima that the rival took.
 
     Raises
     ------
@@ -119,6 +122,7 @@ def locate(
         )
     table = pd.concat(picks, ignore_index=True)
     table.attrs.update(similarity.attributes)
+    table.attrs[LOCATING] = {"tolerance": tolerance, "overlap": overlap, "compete": compete}
     table.attrs["references"] = [similarity.references[column] for column in competition.targets]
     if dropped:
         table.attrs[DROPPED] = dropped

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.volumes import read_volume
+from tomotwin_lib.networks.checkpoint import LoadedNetwork
 
 # A network has seen particles a little larger and smaller; beyond this it looks for something else.
 _TOLERANCE = 0.1
@@ -34,6 +35,27 @@ def differing_voxel_sizes(tomogram: str | Path, references: Iterable[str | Path]
                 f"{wanted:g} Å: rescale one of them, or what looks alike is not of one size"
             )
     return None
+
+
+def unlike_the_network(path: str | Path, network: LoadedNetwork) -> str | None:
+    """Say if a volume was sampled otherwise, by more than a tenth, than what a network was trained on.
+
+    Parameters
+    ----------
+    path : the volume. One that is gone, or whose header has no voxel size, tells nothing.
+    network : neither does one that does not know its voxel size.
+
+    Returns
+    -------
+    One sentence, or ``None``.
+    """
+    trained, size = network.voxel_size_in_angstrom, _voxel_size(path)
+    if trained is None or size is None or abs(size / trained - 1) <= _TOLERANCE:
+        return None
+    return (
+        f"{Path(path).name} has voxels of {size:g} Å and {network.path.name} was trained at {trained:g} Å: "
+        "rescale it to these, or what the network sees is not of the size that it knows"
+    )
 
 
 def _voxel_size(path: str | Path) -> float | None:

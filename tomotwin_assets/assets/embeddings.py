@@ -32,6 +32,7 @@ from tomotwin_lib.formats.volumes import Volume, find_volumes, read_subvolume, r
 from tomotwin_lib.half_precision import halved
 from tomotwin_lib.networks.base import EmbeddingNetwork
 from tomotwin_lib.products import ReferenceEmbedding
+from tomotwin_lib.voxel_sizes import unlike_the_network
 
 
 @dg.asset(
@@ -142,6 +143,10 @@ def tomogram_embeddings(
 ) -> dg.MaterializeResult[EmbeddingProduct]:
     """The tomogram as vectors, one for each position of a grid."""
     loaded = load_network(trained_model, device.name)
+    problem = unlike_the_network(tomogram.path, loaded)
+    if problem:
+        context.log.warning(problem)
+    told = f"; {problem}" if problem else ""
     options: dict[str, Any] = {
         "stride": config.stride,
         "padding": config.padding,
@@ -160,7 +165,7 @@ def tomogram_embeddings(
             value=UnstoredEmbedding(str(trained_model), str(tomogram.path), options),
             metadata={
                 "summary": f"{grid.size:,} positions every {config.stride} voxels, not stored: "
-                "similarity_map makes them on the way",
+                f"similarity_map makes them on the way{told}",
                 "dagster/row_count": 0,
                 "grid_zyx": str(grid.shape),
                 **provenance.about(context, device=device.name),
@@ -192,7 +197,7 @@ def tomogram_embeddings(
         value=embedding,
         metadata={
             "summary": f"{positions:,} positions every {config.stride} voxels, "
-            f"{positions / seconds:,.0f} a second",
+            f"{positions / seconds:,.0f} a second{told}",
             "dagster/row_count": positions,
             "channels": channels,
             "grid_zyx": str(embedding.grid.shape),

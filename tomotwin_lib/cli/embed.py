@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from tomotwin_lib.cli.parsing import (
     add_references,
 )
 from tomotwin_lib.cli.references import print_dropped, say_what_was_combined
+from tomotwin_lib.cli.similarities import check_similarity
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
@@ -106,6 +108,7 @@ def run_tomogram(args: argparse.Namespace) -> None:
         if mask is not None:
             masked_sites(mask, grid, shape, volume.path)
     _say_what_looks_like_a_reference(volumes, loaded.window_size)
+    _say_what_is_smaller_than_a_window(volumes, loaded.window_size)
     options = {
         "stride": stride,
         "padding": args.padding,
@@ -162,6 +165,7 @@ def _pick(
     import numpy as np
 
     from tomotwin_lib.boxes import box_size_of
+    from tomotwin_lib.distances import distance_named
     from tomotwin_lib.embedding.subvolumes import embed_subvolumes
     from tomotwin_lib.formats.frames import write_picks
     from tomotwin_lib.formats.ground_truth import read_box_sizes
@@ -169,7 +173,10 @@ def _pick(
     from tomotwin_lib.products import ReferenceEmbedding
     from tomotwin_lib.references import negatives_among, ready_references
     from tomotwin_lib.scoring import score_tomogram
+    from tomotwin_lib.voxel_sizes import differing_voxel_sizes
 
+    if distance_named(loaded.distance, str(loaded.path)).bounded:
+        check_similarity("-g/--global_min", args.global_min, -1, 1, "By this network's distance they go from")
     box_sizes = read_box_sizes(args.boxsize, "--boxsize")
     paths = find_volumes(args.references)
     names = ReferenceEmbedding(np.zeros((len(paths), 1)), [str(path) for path in paths])
@@ -178,6 +185,9 @@ def _pick(
     for name in wanted.names:
         if name not in negatives:
             box_size_of(name, box_sizes)
+    for volume in volumes:
+        if problem := differing_voxel_sizes(volume.path, paths):
+            warn(problem)
     given = embed_subvolumes(loaded, paths, progress=args.progress)
     references = ready_references(given, combine=args.combine, negatives=args.negatives)
     if args.combine:
@@ -205,6 +215,22 @@ def _say_what_looks_like_a_reference(volumes: Sequence[Volume], window_size: int
             f"{small[0]}{more} of {window_size}³ voxels, as reference subvolumes are: for those there is "
             "`embed subvolumes`, which takes protein as bright"
         )
+
+
+def _say_what_is_smaller_than_a_window(volumes: Sequence[Volume], window_size: int) -> None:
+    """Say that a tomogram does not fill the windows. Without padding it was refused before."""
+    small = [volume for volume in volumes if min(volume.data.shape) < window_size]
+    if not small:
+        return
+    shape = small[0].data.shape
+    # Along an axis that is shorter than the window, no more voxels than it has are the tomogram's own.
+    own = math.prod(min(edge, window_size) / window_size for edge in shape)
+    more = f", and {len(small) - 1} more are smaller than it" if len(small) > 1 else ""
+    warn(
+        f"{small[0].path.name} is of {'×'.join(map(str, shape))} voxels (z×y×x) and the network's window of "
+        f"{window_size}³{more}: at least {math.floor(100 * (1 - own))} % of each of its windows is "
+        "reflection of the tomogram, and similarities mean the less for it"
+    )
 
 
 def _add_picking(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,8 @@ from tomotwin_lib.cli import evaluate_tomograms
 from tomotwin_lib.cli.limits import add_limits, print_limits
 from tomotwin_lib.cli.output import number, print_table, report_paths, say, warn
 from tomotwin_lib.cli.parsing import add_box_sizes
+from tomotwin_lib.cli.scored_files import of_another_number, say_which_boxes_differ
+from tomotwin_lib.cli.tomogram import tomogram_name
 from tomotwin_lib.files import ensure_writable_folder
 
 if TYPE_CHECKING:
@@ -111,6 +113,9 @@ def run(args: argparse.Namespace) -> None:
     box_sizes = read_box_sizes(args.size, "-s/--size")
     truth = read_particle_positions(args.positions)
     picks = read_picks(args.locate)
+    if note := of_another_number(args.positions, tomogram_name(picks.attrs)):
+        warn(note)
+    say_which_boxes_differ(args.locate, picks, box_sizes)
     # With limits from elsewhere first, because these are what can be expected; what flatters comes behind.
     results: dict[str, pd.DataFrame] = {}
     if limits is not None:
@@ -162,7 +167,7 @@ def _by_distance(
     classes = dict(zip(scores["reference"], scores["class"], strict=True))
     centring = centring_table(centring_distances(picks, truth, box_sizes), classes)
     _print_scores(
-        "All picks, by distance; F1 is F-beta with recall weighing four times as much", scores, False
+        "All picks, by distance; in F-beta recall weighs four times as much", scores, False, score="F-beta"
     )
     evaluate_tomograms.print_centring("Centring of the found particles, in voxels", centring)
     hits = confusion(picks, truth, box_sizes, within=WITHIN)
@@ -211,7 +216,7 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
-def _print_scores(title: str, scores: pd.DataFrame, notes: bool = True) -> None:
+def _print_scores(title: str, scores: pd.DataFrame, notes: bool = True, *, score: str = "F1") -> None:
     """The table, a row with the means, where they come from limits these, and what was left out."""
     from tomotwin_lib.evaluation import LIMIT_COLUMNS
 
@@ -220,7 +225,8 @@ def _print_scores(title: str, scores: pd.DataFrame, notes: bool = True) -> None:
         print_limits(columns_of_limits.itertuples(index=False, name=None))
     left_out = ("reference", "class", *LIMIT_COLUMNS)
     columns = [column for column in scores.columns if column not in left_out]
-    header = ("reference", "class", *(_SHORT.get(column, column) for column in columns))
+    short = {**_SHORT, "F1": score}
+    header = ("reference", "class", *(short.get(column, column) for column in columns))
     rows = [
         (str(row["reference"]), str(row["class"]), *(_cell(column, row[column]) for column in columns))
         for _, row in scores.iterrows()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tomotwin_lib.cli.output import number, print_table, report_paths, say, warn
 from tomotwin_lib.cli.parsing import add_box_sizes
+from tomotwin_lib.cli.scored_files import say_which_boxes_differ
 from tomotwin_lib.cli.tomogram import tomogram_name
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
@@ -75,6 +76,8 @@ def run(args: argparse.Namespace) -> None:
     ]
     names = _names(args.locate)
     _check_order(args, names, [picks for picks, _ in pairs])
+    for file, (picks, _) in zip(args.locate, pairs, strict=True):
+        say_which_boxes_differ(file, picks, box_sizes)
     _say_which_classes_differ(args.positions, pairs)
     tomograms = dict(zip(names, pairs, strict=True))
     found = evaluate_honestly(tomograms, box_sizes, fbeta=args.fbeta, within=args.within, step=args.step)

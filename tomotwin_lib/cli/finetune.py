@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from tomotwin_lib.formats.volumes import Volume
 
+FEW_PICKS, FEW_HELD_OUT = 10, 3
+"""Picks of a class below which its scores say little: one pick more or less found changes them much."""
+
 SUMMARY = "Train a network on with picks of your own, in minutes, and compare it before and after."
 
 
@@ -76,11 +79,21 @@ def run(args: argparse.Namespace) -> None:
 
     def tell_before(counts: pd.DataFrame) -> None:
         each = (f"{row['class']} {row['trained']} / {row['held_out']}" for row in counts.to_dict("records"))
-        say(f"picks to train on / held out: {', '.join(each)}")
+        near = int(counts["near"].sum())
+        lost = f"; {near} too near to the plane between them for either" if near else ""
+        say(f"picks to train on / held out: {', '.join(each)}{lost}")
+        unit = "minute" if args.minutes == 1 else "minutes"
         say(
-            f"{args.minutes:g} minutes of training; on top of them, the tomogram is scored before and after, "
+            f"{args.minutes:g} {unit} of training; on top of that, the tomogram is scored before and after, "
             "which takes minutes more where it is large or the machine busy"
         )
+        picked = counts[["trained", "held_out", "near"]].sum(axis=1)
+        few = counts["class"][(picked < FEW_PICKS) | (counts["held_out"] < FEW_HELD_OUT)]
+        if len(few):
+            warn(
+                f"fewer than {FEW_PICKS} picks, or than {FEW_HELD_OUT} held out: the scores will say little "
+                f"of {', '.join(few)}"
+            )
 
     result = finetune(
         args.modelpth,

@@ -11,6 +11,7 @@ from tomotwin_lib.cli.calibration import add_calibration, check_calibration, kee
 from tomotwin_lib.cli.output import file_stems, print_table, report_paths, warn
 from tomotwin_lib.cli.parsing import add_box_sizes, add_locating, add_progress
 from tomotwin_lib.cli.references import print_dropped
+from tomotwin_lib.cli.similarities import check_similarity
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> None:
     calibration = check_calibration(args)
     box_sizes = read_box_sizes(args.boxsize, "-b/--boxsize")
     similarity = read_similarity_map(args.map)
+    _check_global_min(args.global_min, similarity)
     heatmaps = []
     if args.write_heatmaps:
         heatmaps = [folder / f"{stem}.mrc" for stem in file_stems(similarity.references)]
@@ -102,6 +104,15 @@ def locate_as_asked(
         compete=args.compete,
         progress=args.progress,
     )
+
+
+def _check_global_min(global_min: float, similarity: SimilarityMap) -> None:
+    """Refuse a limit that no position of the map can reach because it is no similarity; InputError."""
+    if -1 <= global_min <= 1:
+        return  # without going through the whole map
+    spread = similarity.spread()
+    lowest, highest = float(spread.lowest.min()), float(spread.highest.max())
+    check_similarity("-g/--global_min", global_min, lowest, highest, "The map has")
 
 
 def _write_heatmaps(outputs: list[Path], similarity: SimilarityMap) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from tomotwin_lib.cli.calibration import add_calibration, check_calibration, keep_expected_picks
 from tomotwin_lib.cli.limits import add_limits, print_limits
 from tomotwin_lib.cli.output import file_stems, print_table, report_paths, warn
-from tomotwin_lib.cli.tomogram import find_tomogram, tomogram_name
+from tomotwin_lib.cli.similarities import check_similarity
+from tomotwin_lib.cli.tomogram import find_tomogram, say_if_named_otherwise, tomogram_name
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from tomotwin_lib.formats.volumes import Volume
 
 SUMMARY = "Write the coordinates of located particles for other programs."
+
+# Headers round, and so do those who type a number from them.
+_HEADERS_TOLERANCE = 0.01
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,8 +121,10 @@ def run(args: argparse.Namespace) -> None:
     limits = None if args.limits is None else read_limits(args.limits)
     calibration = check_calibration(args)
     picks = read_picks(args.locate_results)
+    lowest, highest = float(picks["metric_best"].min()), float(picks["metric_best"].max())
     for flag, value in (("--minmetric", args.minmetric), ("--maxmetric", args.maxmetric)):
-        _check_similarity(flag, value, picks)
+        if value is not None:
+            check_similarity(flag, value, lowest, highest, "The picks have")
     references = picks.attrs["references"]
     targets = _targets(references, args.target)
     wanted = [references[index] for index in targets]
@@ -126,6 +132,8 @@ def run(args: argparse.Namespace) -> None:
     tomogram = find_tomogram(picks.attrs, args.tomogram)
     if tomogram is not None:
         check_tomogram_of_picks(tomogram, picks, "Give the tomogram of these picks with --tomogram")
+        if args.tomogram_name is None:
+            say_if_named_otherwise(tomogram, picks.attrs)
     elif args.png:
         raise InputError(
             "--png", f"the tomogram {picks.attrs.get('filepath', '')} is not there", "Give it with --tomogram"
@@ -192,6 +200,8 @@ def _destination(args: argparse.Namespace, tomogram: Volume | None, picks: pd.Da
         centre=args.centre,
         name=args.tomogram_name,
     )
+    if tomogram is not None and header is not None and args.voxel_size is not None:
+        _say_if_header_differs(tomogram.path.name, header, args.voxel_size)
     if "relion5" in args.formats and args.output_voxel_size and not args.tomogram_size:
         size = destination.tomogram_size
         if size is not None:
@@ -200,6 +210,12 @@ def _destination(args: argparse.Namespace, tomogram: Volume | None, picks: pd.Da
                 f"{args.output_voxel_size:g} Å; give --tomogram-size if RELION has it otherwise"
             )
     return destination
+
+
+def _say_if_header_differs(name: str, header: float, voxel_size: float) -> None:
+    """Say that the voxel size that was given, in Å, is not the one of the tomogram's header."""
+    if abs(voxel_size / header - 1) > _HEADERS_TOLERANCE:
+        warn(f"the header of {name} says {header:g} Å a voxel; --voxel-size {voxel_size:g} is taken instead")
 
 
 def _copick_project(
@@ -223,20 +239,6 @@ def _check_limits(low_flag: str, low: float | None, high_flag: str, high: float 
         raise InputError(
             low_flag, f"{low:g} is not below {high_flag} {high:g}", "No pick lies between: change one"
         )
-
-
-def _check_similarity(flag: str, value: float | None, picks: pd.DataFrame) -> None:
-    """Refuse a limit that no cosine can reach, such as 80 where 0.80 is meant; InputError."""
-    # Other distances than the cosine have other ranges, and not every .tloc tells its distance.
-    if value is None or -1 <= value <= 1 or not len(picks) or not picks["metric_best"].between(-1, 1).all():
-        return
-    meant = f"Did you mean {value / 100:.2f}? " if 1 < abs(value) <= 100 else ""
-    low, high = picks["metric_best"].min(), picks["metric_best"].max()
-    raise InputError(
-        flag,
-        f"{value:g} is no similarity between -1 and 1",
-        f"{meant}The picks have {low:.3f} to {high:.3f}",
-    )
 
 
 def _targets(references: Sequence[str], wanted: Sequence[str] | None) -> list[int]:

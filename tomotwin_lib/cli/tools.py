@@ -65,6 +65,8 @@ def run_extractref(args: argparse.Namespace) -> None:
 
     volume = read_volume(args.tomo)
     positions = positions_in_voxels_of(volume, Path(args.coords))
+    if positions.empty:
+        raise InputError(args.coords, "there is no position in it", "Give a file with one position a line")
     cubes = extract_subvolumes(volume, positions, args.size)
     if missing := [row for row in range(len(positions)) if row not in cubes]:
         warn(

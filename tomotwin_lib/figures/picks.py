@@ -82,7 +82,7 @@ def orthoslices_with_picks(
     at = centre if centre is not None else densest(volume.shape, classes)
     depth, height, width = volume.shape
     scale = _LONGEST_EDGE_INCHES / max(width + depth, height + depth)
-    legend_inches = 0.75 if classes.labels else 0.0
+    legend_inches = 0.95 if classes.labels else 0.0
     figure = new_figure((width + depth) * scale + 1.1, (height + depth) * scale + 1.0 + legend_inches)
     grid = figure.add_gridspec(2, 2, width_ratios=(width, depth), height_ratios=(height, depth))
     panels = {XY: figure.add_subplot(grid[0, 0])}
@@ -206,5 +206,6 @@ def pick_legend(figure: Figure, classes: PickClasses) -> None:
     longest = max(len(label) for label in classes.labels)
     figure.legend(
         handles=handles, loc="outside lower center", ncols=max(2, min(6, 60 // (longest + 6), len(handles))),
+        title="circles: where the slice cuts the spheres around the picks", title_fontsize=8,
         frameon=False, fontsize=8, handlelength=1.3, handletextpad=0.5, columnspacing=1.4,
     )  # fmt: skip

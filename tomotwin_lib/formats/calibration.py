@@ -1,7 +1,9 @@
 """The file that says how often background reaches a similarity: JSON, written by ``evaluate tomograms``.
 
-``{"model_md5": …, "contents": {reference: MD5}, "backgrounds": {reference: {"similarities": […], "voxels": …,
-"tomograms": …, "lowest": …}}}``; files of earlier versions have no ``contents``.
+``{"model_md5": …, "contents": {reference: MD5}, "locating": {setting: value}, "backgrounds": {reference:
+{"similarities": […], "voxels": …, "tomograms": …, "lowest": …}}}``.
+
+Files of earlier versions lack ``contents`` or ``locating``.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ def write_calibration(path: str | Path, calibration: Calibration) -> None:
     content = {
         "model_md5": calibration.model_md5,
         "contents": dict(calibration.contents),
+        "locating": dict(calibration.locating),
         "backgrounds": backgrounds,
     }
     write_json(Path(path), content)
@@ -64,13 +67,15 @@ def read_calibration(path: str | Path) -> Calibration:
             raise InputError(
                 path, f"it is no calibration, or a damaged one: that of {reference} is not whole", _REMEDY
             ) from error
-    contents = content.get("contents", {})
-    if not isinstance(contents, dict):
-        raise InputError(path, "it is no calibration, or a damaged one: contents is no object", _REMEDY)
+    contents, locating = content.get("contents", {}), content.get("locating", {})
+    for name, told in (("contents", contents), ("locating", locating)):
+        if not isinstance(told, dict):
+            raise InputError(path, f"it is no calibration, or a damaged one: {name} is no object", _REMEDY)
     return Calibration(
         backgrounds,
         str(content.get("model_md5", "")),
         {str(reference): str(md5) for reference, md5 in contents.items()},
+        locating,
     )
 
 

@@ -47,7 +47,8 @@ def require_columns(path: Path, frame: pd.DataFrame, columns: Sequence[str], wha
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         shown = ", ".join(missing[:8]) + (", …" if len(missing) > 8 else "")
-        raise InputError(path, f"it is not {what}: columns {shown} are missing", f"Give {what}")
+        told = f"columns {shown} are" if len(missing) > 1 else f"column {shown} is"
+        raise InputError(path, f"it is not {what}: {told} missing", f"Give {what}")
 
 
 def column_of_numbers(path: Path, frame: pd.DataFrame, column: str) -> npt.NDArray[np.float64]:

@@ -34,6 +34,9 @@ _ALLOWED: list[Any] = [
 ]
 _REQUIRED = ("model_state_dict", "tomotwin_config")
 
+VOXEL_SIZE = "voxel_size_in_angstrom"
+"""The entry that tells the voxel size, in Å, of what the network was trained on; TomoTwin's have none."""
+
 
 @dataclass(frozen=True)
 class LoadedNetwork:
@@ -45,6 +48,7 @@ class LoadedNetwork:
     configuration : ``tomotwin_config`` of the checkpoint.
     path, md5 : the file it came from and its MD5.
     half_turns : whether its embeddings are means over half turns (:mod:`tomotwin_lib.networks.half_turns`).
+    voxel_size_in_angstrom : of what it was trained on; ``None`` where nothing tells.
     """
 
     network: EmbeddingNetwork
@@ -52,6 +56,7 @@ class LoadedNetwork:
     path: Path
     md5: str
     half_turns: bool = False
+    voxel_size_in_angstrom: float | None = None
 
     @property
     def window_size(self) -> int:
@@ -94,7 +99,11 @@ def load_network(path: str | Path, device: str | torch.device = "auto") -> Loade
     network = build_network(configuration, str(path))
     load_weights(network, checkpoint["model_state_dict"], path)
     network.requires_grad_(False).eval().to(resolve_device(device))
-    return LoadedNetwork(network, configuration, path, md5_of_file(path))
+    size = checkpoint.get(VOXEL_SIZE)
+    return LoadedNetwork(
+        network, configuration, path, md5_of_file(path),
+        voxel_size_in_angstrom=None if size is None else float(size),
+    )  # fmt: skip
 
 
 def load_checkpoint(path: str | Path, *, lazily: bool = False) -> dict[str, Any]:
@@ -156,12 +165,14 @@ def save_checkpoint(
     loss: float,
     best_loss: float,
     best_f1: float,
+    voxel_size_in_angstrom: float | None = None,
     training_state: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a checkpoint with TomoTwin's keys and plain types only, whole or not at all.
 
     Parameters
     ----------
+    voxel_size_in_angstrom : of what the network was trained on, where known.
     training_state : more entries, needed to go on training (``optimizer_state_dict``, …).
     """
     content = {
@@ -171,6 +182,7 @@ def save_checkpoint(
         "loss": float(loss),
         "best_loss": float(best_loss),
         "best_f1": float(best_f1),
+        **({} if voxel_size_in_angstrom is None else {VOXEL_SIZE: float(voxel_size_in_angstrom)}),
         **(training_state or {}),
     }
     with atomic_path(path) as temporary:

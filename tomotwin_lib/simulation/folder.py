@@ -46,7 +46,7 @@ def holds(output: Path, parameters: dict[str, Any]) -> bool:
         raise InputError(record, "this is no record of a simulation", elsewhere) from error
     differing = [key for key in parameters if made_with.get(key) != parameters[key]]
     if differing:
-        changes = ", ".join(f"{key} {made_with.get(key)} instead of {parameters[key]}" for key in differing)
+        changes = ", ".join(_change(key, made_with.get(key), parameters[key]) for key in differing)
         raise InputError(output, f"the folder holds a data set made with {changes}", elsewhere)
     missing = [name for name in files if not (output / name).is_file()]
     if missing:
@@ -90,3 +90,16 @@ def model_path(output: Path, name: str, text: str) -> Path:
         if not same:
             raise InputError(path, "another model of this name is there", "Choose another name")
     return path
+
+
+def _change(key: str, found: Any, asked: Any) -> str:
+    name, there, here = key.replace("_", " "), _text(found), _text(asked)
+    return f"{name} {there}, of another content" if there == here else f"{name} {there} instead of {here}"
+
+
+def _text(value: Any) -> str:
+    """A parameter as a person would write it; a structure, which is its file's name and MD5, by its name."""
+    if isinstance(value, list | tuple):
+        names = [one[0] if isinstance(one, list | tuple) else one for one in value]
+        return " ".join(map(_text, names)) or "none"
+    return "none" if value is None else str(value)

@@ -21,6 +21,9 @@ from tomotwin_lib.simulation.tilt_series import image_by_tilt_series
 Method = Literal["tilt_series", "fourier"]
 METHODS: tuple[Method, ...] = ("fourier", "tilt_series")
 
+MOST_DEFOCUS = 50.0
+"""Micrometres; what is more was meant in ångström."""
+
 
 @dataclass(frozen=True)
 class Imaging:
@@ -92,6 +95,7 @@ class Imaging:
             ("amplitude contrast", self.amplitude_contrast, 1.0),
             ("modulation at nyquist", self.modulation_at_nyquist, 1.0),
             ("maximum tilt in degrees", self.maximum_tilt_in_degrees, 85.0),
+            ("defocus in micrometres", self.defocus_in_micrometres, MOST_DEFOCUS),
         ):
             if value > limit:
                 raise InputError(name, f"{value} cannot be used", f"Give at most {limit:g}")

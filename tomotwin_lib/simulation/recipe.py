@@ -11,7 +11,7 @@ import numpy as np
 
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import md5_of_file
-from tomotwin_lib.simulation.imaging import METHODS, Imaging, Method
+from tomotwin_lib.simulation.imaging import METHODS, MOST_DEFOCUS, Imaging, Method
 from tomotwin_lib.simulation.microscope import Shape
 from tomotwin_lib.simulation.particles import WINDOW
 from tomotwin_lib.simulation.structures import find_structures
@@ -91,6 +91,12 @@ class Recipe:
         for name in ("snr", "defocus_in_micrometres", "voxel_size_in_angstrom", "thickness_in_nanometres"):
             if getattr(self, name) is not None:
                 _require_range(name, getattr(self, name), zero=name == "defocus_in_micrometres")
+        if self.defocus_in_micrometres[1] > MOST_DEFOCUS:
+            raise InputError(
+                "defocus in micrometres",
+                f"{self.defocus_in_micrometres[1]:g} µm is too much",
+                f"Give at most {MOST_DEFOCUS:g} (10,000 Å are 1 µm)",
+            )
         if self.thickness_in_nanometres is not None:
             least, voxel = self.thickness_in_nanometres[0], self.voxel_size_in_angstrom[1]
             if round(10 * least / voxel) < WINDOW:

@@ -22,7 +22,13 @@ from tomotwin_lib.thresholds import keep_above, pooled_thresholds, threshold_cur
 from tomotwin_lib.training.held_out import HeldOut
 
 COLUMNS = ["network", "class", "trained", "held_out", "F1", "recall", "best_F1", "AP", "offset"]
-SCORES = {"F1": "F1", "recall": "recall", "best_F1": "best-case F1", "AP": "AP", "offset": "offset"}
+SCORES = {
+    "F1": "F1",
+    "recall": "recall",
+    "best_F1": "best-case F1",
+    "AP": "AP",
+    "offset": "offset (voxels)",
+}
 """Those that are scores, and what a reader sees above them."""
 
 LOWEST_SIMILARITY = 0.3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def card_of(result: Finetuned, start: LoadedNetwork, volume: Volume, parts: Held
         rows.append(
             (
                 *(str(row[name]) for name in ("network", "class", "trained", "held_out")),
-                *(f"{row[name]:.3f}" for name in SCORES),
+                *("–" if math.isnan(row[name]) else f"{row[name]:.3f}" for name in SCORES),
             )
         )
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -129,7 +130,7 @@ plane across {"zyx"[parts.axis]}, {lost} too near to it for either.
 {table}
 
 {verdict}{missing}F1 and recall: at the threshold that is best on the picks trained on. Best-case F1: at \
-the one that is best on those held out. AP: average precision, {result.gain:+.3f} in the mean. Offset: in \
-voxels. What was located and not picked counts as false. With few picks held out, a difference of one of \
-them is a large one.
+the one that is best on those held out. AP: average precision, {result.gain:+.3f} in the mean. Offset: of \
+what was found from the picks, – where nothing was. What was located and not picked counts as false. With \
+few picks held out, a difference of one of them is a large one.
 """

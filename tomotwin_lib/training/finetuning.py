@@ -66,7 +66,7 @@ def finetune(
     max_steps : stop after so many steps even if there is time left.
     progress : show bars.
     on_parted : told, once all is checked and before anything is computed, how many picks of each class are
-        on either side of the plane: columns class, trained, held_out.
+        on either side of the plane, or too near to it for either: columns class, trained, held_out, near.
 
     Raises
     ------
@@ -142,7 +142,8 @@ def _check_options(minutes: float, share: float, seed: int, max_steps: int | Non
 def _counts(own: OwnPicks, parts: HeldOut) -> pd.DataFrame:
     sides = {"trained": parts.trained, "held_out": parts.held_out}
     counts = {side: np.bincount(own.labels[rows], minlength=len(own.names)) for side, rows in sides.items()}
-    return pd.DataFrame({"class": own.names, **counts})
+    near = np.bincount(own.labels, minlength=len(own.names)) - sum(counts.values())
+    return pd.DataFrame({"class": own.names, **counts, "near": near})
 
 
 def _in_part(own: OwnPicks, parts: HeldOut, shape: tuple[int, ...]) -> Picked:

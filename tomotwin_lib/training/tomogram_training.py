@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from tomotwin_lib.networks.registry import build_network
 from tomotwin_lib.networks.widening import widened_weights
 from tomotwin_lib.training.labelled_tomograms import LabelledTomogram
 from tomotwin_lib.training.recipe import Recipe
+from tomotwin_lib.training.resuming import differences
 from tomotwin_lib.training.run_log import RunLog
 from tomotwin_lib.training.tomogram_run import TomogramRun
 
@@ -76,7 +80,8 @@ def train_on_tomograms(
     """Train a network that can be evaluated densely.
 
     The same seed and number of steps give the same weights on a CPU, a run that was cut off and resumed
-    included; a run by time does not.
+    included; a run by time does not. Ctrl-C waits for the end of the step and leaves ``latest.pth``; a second
+    one does neither.
 
     Parameters
     ----------
@@ -151,8 +156,11 @@ def _go(
     most = math.inf if steps is None else steps
     begun = time.monotonic() - log.seconds
     checked, saved = log.seconds, log.seconds
-    with tqdm(total=100, desc="training", unit="%", disable=not progress) as bar:
-        while (share := max(log.seconds / limit, run.steps / most)) < 1:
+    with (
+        _interruption_put_off() as came,
+        tqdm(total=100, desc="training", unit="%", disable=not progress) as bar,
+    ):
+        while (share := max(log.seconds / limit, run.steps / most)) < 1 and not came:
             rate = run.step(share)
             log.seconds = time.monotonic() - begun
             scores: Mapping[str, float] = {}
@@ -166,9 +174,39 @@ def _go(
                 log.save("latest.pth", whole=True)
                 saved = log.seconds
             bar.update(min(math.floor(100 * share), 100) - bar.n)
-        bar.update(100 - bar.n)
+        if not came:
+            bar.update(100 - bar.n)
+    if came:
+        if run.steps:
+            log.save("latest.pth", whole=True)
+        raise KeyboardInterrupt
     if on_check is not None or log.unwritten:
         log.row(0.0, on_check(log.network(), log.seconds) if on_check is not None else {})
+
+
+@contextmanager
+def _interruption_put_off() -> Iterator[list[int]]:
+    """Note a first Ctrl-C in the list that is given, instead of raising it in the midst of a step.
+
+    Half a step would leave weights of one step and generators of another. A second one is raised at once.
+    What shall not be KeyboardInterrupt, or cannot be caught in this thread, is left as it is.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        came.append(number)
+        if len(came) > 1:
+            signal.default_int_handler(number, frame)
+
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield came
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def require_place(folder: Path, resume: bool, overwrite: bool) -> None:
@@ -181,23 +219,24 @@ def require_place(folder: Path, resume: bool, overwrite: bool) -> None:
         one shall be gone on with, and there is none or it is finished.
     """
     final, latest = folder / "final.pth", folder / "latest.pth"
-    if resume and not latest.exists():
-        if final.exists():
+    if overwrite and not resume:
+        return
+    if latest.exists():
+        if not resume:
             raise InputError(
                 folder,
-                "the training in it is finished: its network is final.pth",
-                f"Train it on into another folder with --start {final}, or begin anew with --overwrite",
+                "it holds a training that was cut off",
+                "Choose another folder, go on with --resume, or replace it with --overwrite",
             )
-        raise InputError(
-            folder, "there is no latest.pth in it, so no training that was cut off", "Leave out --resume"
-        )
-    if resume or overwrite:
-        return
-    if final.exists() or latest.exists():
+    elif final.exists():
         raise InputError(
             folder,
-            "it holds a network that was trained before",
-            "Choose another folder, go on with --resume, or replace it with --overwrite",
+            "the training in it is finished: its network is final.pth",
+            f"Train it on into another folder with --start {final}, or begin anew with --overwrite",
+        )
+    elif resume:
+        raise InputError(
+            folder, "there is no latest.pth in it, so no training that was cut off", "Leave out --resume"
         )
 
 
@@ -207,7 +246,7 @@ def network_to_train(configuration: Mapping[str, Any], start: str | Path | None 
     Raises
     ------
     InputError
-        If it cannot be evaluated densely, or the other one cannot be read or has weights that do not fit.
+        If it cannot be evaluated densely, or the other one cannot be read, is damaged, or is another network.
     """
     network = build_network(configuration)
     if not isinstance(network, DenseNetwork):
@@ -217,9 +256,27 @@ def network_to_train(configuration: Mapping[str, Any], start: str | Path | None 
             "Train it on subvolumes, or take FullyConvolutional",
         )
     if start is not None:
-        weights = load_checkpoint(start)["model_state_dict"]
-        load_weights(network, widened_weights(weights, network), start)
+        _begin_with(start, network, configuration)
     return network
+
+
+def _begin_with(start: str | Path, network: DenseNetwork, configuration: Mapping[str, Any]) -> None:
+    checkpoint = load_checkpoint(start)
+    weights, own = checkpoint["model_state_dict"], checkpoint["tomotwin_config"]
+    try:
+        load_weights(network, widened_weights(weights, network), start)
+    except InputError as error:
+        # A damaged one does not fit its own network either, and is refused as that.
+        load_weights(build_network(own, str(start)), weights, start)
+        networks = (
+            {key: one[key] for key in ("identifier", "network_config") if key in one}
+            for one in (own, configuration)
+        )
+        raise InputError(
+            start,
+            f"it is another network than the configuration's ({'; '.join(differences(*networks))})",
+            f"Configure the network of {start}; its width may be a whole multiple",
+        ) from error
 
 
 def require_budget(minutes: float | None, steps: int | None, seed: int) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 
 import mrcfile
 import numpy as np
+import pandas as pd
 import pytest
 
+from tomotwin_lib.formats.frames import write_frame
 from tomotwin_lib.formats.volumes import read_volume, write_volume
 
 Lab = Any
@@ -340,6 +342,54 @@ def test_files_of_another_kind_are_named(lab: Lab, tmp_path: Path, refused: Call
     assert f"{lab.box_sizes}: it is no calibration" in line and "'" not in line
     line = refused("locate_main", "findmax", "-m", sound, "-o", out, "-b", "-37")
     assert "-b/--boxsize: the size is -37" in line
+
+
+def test_embeddings_in_the_place_of_the_other(tmp_path: Path, refused: Callable[..., str]) -> None:
+    tomogram, references = tmp_path / "t_embeddings.temb", tmp_path / "r.temb"
+    write_frame(tomogram, pd.DataFrame({"Z": [0.0], "Y": [0.0], "X": [0.0], "0": [1.0]}))
+    write_frame(references, pd.DataFrame({"filepath": ["a.mrc"], "0": [1.0]}))
+    similarities = tmp_path / "map.tmap"
+    write_frame(similarities, pd.DataFrame({"X": [0.0], "Y": [0.0], "Z": [0.0], "d_class_0": [1.0]}))
+
+    def line(r: Path, v: Path) -> str:
+        return refused("map_main", "distance", "-r", r, "-v", v, "-o", tmp_path / "out")
+
+    told = line(tomogram, references)
+    assert f"{tomogram}: it is the embedding of a tomogram, and -r takes one of subvolumes" in told
+    assert f"-r and -v look swapped: give it with -v, and {references} with -r" in told
+    told = line(tomogram, tomogram)
+    assert f"{tomogram}: it is the embedding of a tomogram" in told and "swapped" not in told
+    assert "with -r the embeddings.temb that `tomotwin embed subvolumes` writes" in told
+    told = line(references, references)
+    assert f"{references}: it is the embedding of subvolumes, and -v takes one of a tomogram" in told
+    assert "with -v the <tomogram>_embeddings.temb that `tomotwin embed tomogram` writes" in told
+    # What is of another kind altogether was not swapped, and neither is what cannot be read.
+    assert "columns filepath, 0 are missing" in line(similarities, references)
+    assert f"{tomogram}: it is the embedding of a tomogram" in line(tomogram, tmp_path / "missing.temb")
+
+
+def test_folders_in_place_of_embeddings(lab: Lab, tmp_path: Path, refused: Callable[..., str]) -> None:
+    out = tmp_path / "out"
+    for flags, embedding, command in (
+        (("-r", lab.references, "-v", "v.temb"), "embeddings.temb", "`tomotwin embed subvolumes`"),
+        (("-r", "r.temb", "-v", lab.references), "<tomogram>_embeddings.temb", "`tomotwin embed tomogram`"),
+    ):
+        line = refused("map_main", "distance", *flags, "-o", out)
+        assert (
+            f"{lab.references}: it is a folder" in line and f"the {embedding} that {command} writes" in line
+        )
+    # The fixture left both kinds in this one.
+    assert f"Give {out / 'embeddings.temb'}" in refused(
+        "map_main", "distance", "-r", out, "-v", "v", "-o", out
+    )
+    line = refused("map_main", "distance", "-r", "r.temb", "-v", out, "-o", out)
+    assert f"Give {out / 'tomo_embeddings.temb'}" in line
+    two = tmp_path / "two"
+    two.mkdir()
+    for name in "ab":
+        (two / f"{name}_embeddings.temb").touch()
+    line = refused("map_main", "distance", "-r", "r.temb", "-v", two, "-o", out)
+    assert f"Give one in it, such as {two / 'a_embeddings.temb'}" in line
 
 
 def test_picks_that_do_not_fit(lab: Lab, tmp_path: Path, run: Run, refused: Callable[..., str]) -> None:

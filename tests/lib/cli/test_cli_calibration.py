@@ -174,7 +174,9 @@ def test_references_that_the_calibration_does_not_know_are_told(folder: Path, ru
     ("flags", "said"),
     [
         (("--max_false_picks", "0.05"), "--calibration"),
-        (("--max_false_picks", "5", "--calibration", "o/calibration.json"), "share"),
+        (("--max_false_picks", "5", "--calibration", "o/calibration.json"), "Did you mean 0.05? Give"),
+        (("--max_false_picks", "20", "--calibration", "o/calibration.json"), "Did you mean 0.2? Give"),
+        (("--max_false_picks", "0", "--calibration", "o/calibration.json"), "0 is no share. Give"),
         (("--calibration", "missing.json"), "missing.json"),
     ],
 )

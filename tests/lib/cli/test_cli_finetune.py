@@ -32,11 +32,15 @@ def scores(before: dict[str, float], after: dict[str, float], f1_after: float = 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the library was asked for; its answer is ``table``."""
-    asked: dict[str, Any] = {"table": scores({"ribo": 0.25, "two": 0.5}, {"ribo": 0.75, "two": 0.5})}
+    asked: dict[str, Any] = {
+        "table": scores({"ribo": 0.25, "two": 0.5}, {"ribo": 0.75, "two": 0.5}),
+        "parted": [("ribo", 9, 4, 0), ("two", 7, 3, 0)],
+    }
 
     def answer(model: str, volume: Any, picks: pd.DataFrame, output: str, **options: Any) -> Finetuned:
         asked.update(model=model, volume=volume.path, picks=picks, **options)
-        options["on_parted"](pd.DataFrame({"class": ["ribo", "two"], "trained": [9, 3], "held_out": [4, 1]}))
+        columns = ("class", "trained", "held_out", "near")
+        options["on_parted"](pd.DataFrame(asked["parted"], columns=columns))
         return Finetuned(Path(output), asked["table"], asked.get("steps", 70), asked.get("not_scored", ()))
 
     monkeypatch.setattr(finetuning, "finetune", answer)
@@ -64,11 +68,26 @@ def test_picks_of_several_files_are_put_together_by_their_names(
     assert options == {
         "minutes": 2.5, "complete": True, "share": 0.4, "seed": 3, "device": "cpu", "progress": False,
     }  # fmt: skip
-    assert "train on / held out: ribo 9 / 4, two 3 / 1" in outcome.out
+    assert "train on / held out: ribo 9 / 4, two 7 / 3\n" in outcome.out
     assert "2.5 minutes of training; on top" in outcome.out
     assert "70 steps; in the mean F1 +0.000 and average precision +0.250" in outcome.out
     assert "finetuned.pth" in outcome.out and "before_and_after.csv" in outcome.out
+    assert "offset (voxels)" in outcome.out and "–" in outcome.out and "nan" not in outcome.out
     assert not outcome.err
+
+
+def test_it_says_of_which_classes_the_scores_say_little_and_what_is_lost(
+    lab: Lab, tmp_path: Path, run: Run, seen: dict[str, Any]
+) -> None:
+    # Ten picks and three held out are enough; lost picks count as picks.
+    seen["parted"] = [("ribo", 5, 3, 2), ("two", 6, 3, 0), ("three", 20, 2, 4)]
+    options = ("-t", lab.tomogram, "-p", lab.positions, "-o", tmp_path, "-b", "17", "--minutes", "1")
+    outcome = run("main", "finetune", *options)
+    assert outcome.code == 0
+    assert "6 too near to the plane between them for either" in outcome.out
+    assert "\n1 minute of training;" in outcome.out
+    assert "the scores will say little of two, three\n" in outcome.err
+    assert len(outcome.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import starfile
 
+from tomotwin_lib.embedding import subvolumes
 from tomotwin_lib.formats import copick
 from tomotwin_lib.formats.coordinates import read_coords
 from tomotwin_lib.formats.frames import (
@@ -135,13 +136,48 @@ def test_heatmaps_replace_heatmaps_and_no_references(located: Path, lab: Lab, ru
 def test_locate_says_how_far_the_best_is_from_a_pick(located: Path, run: Run) -> None:
     values = pd.read_pickle(located / "map.tmap")[["d_class_0", "d_class_1"]].astype(float)
     locate = ("main", "locate", "findmax", "-m", "map.tmap", "-o", "none", "--no-progress")
-    outcome = run(*locate, "-g", "1.5")
+    outcome = run(*locate, "-g", "1")
     picks = pd.read_pickle(located / "none" / "located.tloc")
     assert outcome.code == 0 and len(picks) == 0
     name = picks.attrs["references"][int(values.max().argmax())]
     assert f"the highest similarity is {values.max().max():.3f}, to {name}" in outcome.err
-    assert "-g/--global_min is 1.5" in outcome.err
+    assert "-g/--global_min is 1" in outcome.err
     assert "no pick" not in run(*locate, "-g", "0.5", "-t", "0.02").err
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("60", "Did you mean 0.60? The map has"), ("-1.5", "-1.5 is no"), ("nan", "nan is no")],
+)
+def test_a_lowest_similarity_in_per_cent_is_refused_where_they_are_cosines(
+    value: str, said: str, tmp_path: Path, run: Run
+) -> None:
+    def locate_in(highest: float) -> Any:
+        values = np.full((5, 5, 5), 0.2, dtype=np.float32)
+        values[2, 2, 2:4] = highest, highest - 0.1
+        grid = Grid((0, 0, 0), (2, 2, 2), (5, 5, 5))
+        similarity = SimilarityMap(values.reshape(-1, 1), ["a.mrc"], grid)
+        write_similarity_map(tmp_path / "map.tmap", similarity)
+        return run("locate_main", "findmax", "-m", tmp_path / "map.tmap", "-o", tmp_path / "o", "-g", value)
+
+    outcome = locate_in(0.9)
+    assert outcome.code == 2 and outcome.err.count("\n") == 1 and "-g/--global_min" in outcome.err
+    assert said in outcome.err and "0.200 to 0.900" in outcome.err
+    assert not (tmp_path / "o").exists()
+    if value == "60":
+        assert locate_in(90).code == 0  # by a distance without bounds
+        assert len(read_picks(tmp_path / "o" / "located.tloc")) == 1
+
+
+def test_a_lowest_similarity_in_per_cent_is_refused_before_the_sweep(
+    lab: Lab, tmp_path: Path, run: Run
+) -> None:
+    outcome = run(
+        "embed_main", "tomogram", "-m", lab.model, "-v", lab.tomogram, "-o", tmp_path / "out", "-s", "8",
+        "--references", lab.references, "-g", "60",
+    )  # fmt: skip
+    assert outcome.code == 2 and "Did you mean 0.60?" in outcome.err and outcome.out == ""
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_locate_says_where_only_a_slope_is_left(tmp_path: Path, run: Run) -> None:
@@ -191,6 +227,50 @@ def test_a_tomogram_as_large_as_a_reference_is_told(lab: Lab, tmp_path: Path, ru
         notes = [line for line in outcome.err.splitlines() if line.startswith("note: ")]
         assert len(notes) == bool(named)
         assert all(named in line and "`embed subvolumes`" in line for line in notes)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "told"),
+    [
+        (((37, 37, 38),), None),
+        (((20, 20, 20),), "20×20×20 voxels (z×y×x) and the network's window of 37³: at least 84 %"),
+        (((30, 40, 42), (40, 40, 12)), "30×40×42 voxels (z×y×x) and the network's window of 37³, and 1 more"),
+    ],
+)
+def test_a_tomogram_smaller_than_a_window_is_told(
+    shapes: tuple[tuple[int, int, int], ...], told: str | None, lab: Lab, tmp_path: Path, run: Run
+) -> None:
+    for number, shape in enumerate(shapes):
+        values = np.random.default_rng(number).normal(size=shape).astype(np.float32)
+        write_volume(tmp_path / "in" / f"t{number}.mrc", values, 10.0)
+    outcome = run(
+        "embed_main", "tomogram", "-m", lab.model, "-s", "18", "-v", tmp_path / "in", "-o", tmp_path / "out",
+        "--no-progress",
+    )  # fmt: skip
+    assert outcome.code == 0
+    if told is None:
+        assert outcome.err == ""
+    else:
+        assert outcome.err.count("\n") == 1 and f"note: t0.mrc is of {told}" in outcome.err
+
+
+@pytest.mark.parametrize(("voxel_size", "differs"), [(10.0, False), (5.0, True)])
+def test_references_of_other_voxels_are_told_before_the_sweep(
+    voxel_size: float, differs: bool, lab: Lab, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subvolumes, "embed_subvolumes", stop)
+    data = read_volume(lab.references / "tomo_1abc_0.mrc").data
+    write_volume(tmp_path / "refs" / "other_1abc.mrc", np.array(data), voxel_size)
+    outcome = run(
+        "embed_main", "tomogram", "-m", lab.model, "-v", lab.tomogram, "-o", tmp_path / "out", "-s", "8",
+        "--references", tmp_path / "refs",
+    )  # fmt: skip
+    assert outcome.code == 130
+    told = "note: other_1abc.mrc has voxels of 5 Å and the tomogram tomo.mrc of 10 Å"
+    assert (told in outcome.err) == differs and ("note:" in outcome.err) == differs
 
 
 def test_pick_for_a_project_that_has_its_own_names_and_voxels(located: Path, lab: Lab, run: Run) -> None:
@@ -268,6 +348,46 @@ def test_pick_refuses_another_tomogram_under_the_name_of_the_first(
     assert outcome.code == 0, outcome.err
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), ()),
+        (("--tomogram", "there/t.mrc"), ()),
+        (("--tomogram", "other.mrc"), ("these picks are of t.mrc and are written as of other.mrc",)),
+        (("--tomogram", "other.mrc", "--tomogram-name", "TS_01"), ()),
+        (("--voxel-size", "10.05"), ()),
+        (("--voxel-size", "13.5"), ("the header of t.mrc says 10 Å a voxel; --voxel-size 13.5",)),
+        (
+            ("--tomogram", "other.mrc", "--voxel-size", "9.8"),
+            ("written as of other.mrc", "the header of other.mrc says 10 Å a voxel; --voxel-size 9.8"),
+        ),
+        (("--tomogram", "silent.mrc", "--voxel-size", "13.5", "--tomogram-name", "TS_01"), ()),
+    ],
+)
+def test_pick_tells_another_name_and_another_voxel_size(
+    options: tuple[str, ...],
+    told: tuple[str, ...],
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, voxel_size in (("t", 10.0), ("there/t", 10.0), ("other", 10.0), ("silent", None)):
+        write_volume(tmp_path / f"{name}.mrc", np.zeros((8, 9, 10), dtype=np.int8), voxel_size)
+    picks = pd.DataFrame({"X": [1.0], "Y": [2.0], "Z": [3.0], "size": [9], "metric_best": [0.9]})
+    picks = picks.assign(predicted_class=0, width=4, height=4, depth=4)
+    picks.attrs.update(references=["a.mrc"], filepath=str(tmp_path / "t.mrc"))
+    write_picks(tmp_path / "located.tloc", picks)
+    outcome = run("pick_main", "-l", "located.tloc", "-o", "p", "--formats", "relion3", "relion5",
+                  "--output-voxel-size", "5", "--tomogram-size", "20", "18", "16", *options)  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    notes = outcome.err.splitlines()
+    assert len(notes) == len(told)
+    assert all(note.startswith("note: ") and words in note for note, words in zip(notes, told, strict=True))
+    scale = float(options[options.index("--voxel-size") + 1]) / 5 if "--voxel-size" in options else 2
+    np.testing.assert_allclose(read_star(tmp_path / "p" / "a_relion3.star"), [[scale, 2 * scale, 3 * scale]])
+
+
 def test_pick_writes_coordinates_for_all_or_the_named_references(located: Path, lab: Lab, run: Run) -> None:
     assert run("pick_main", "-l", "located.tloc", "-o", "all").code == 0
     stems = sorted(Path(name).stem for name in lab.centres)
@@ -289,10 +409,25 @@ def test_evaluate_without_optimisation_writes_beside_the_picks(located: Path, la
     outcome = run(
         "main", "evaluate", "positions", "-p", lab.positions, "-l", "located.tloc", "-s", "17", "--png"
     )
-    assert outcome.code == 0
+    assert (outcome.code, outcome.err) == (0, "")
     assert {"evaluation.txt", "evaluation_dict.json", "evaluation.png"} <= {
         path.name for path in located.iterdir()
     }
+
+
+def test_what_does_not_belong_to_the_picks_is_told(located: Path, lab: Lab, run: Run) -> None:
+    command = ("main", "evaluate", "positions", "-l", "located.tloc")
+    outcome = run(*command, "-p", lab.positions)
+    assert outcome.code == 0
+    assert "boxes differ" in outcome.err and "scored with 37 voxels" in outcome.err
+    picks = pd.read_pickle("located.tloc")
+    picks.attrs["filepath"] = "/elsewhere/tomo_02.mrc"
+    picks.to_pickle("located.tloc")
+    for name, is_told in (("tomo_01.txt", True), ("tomo_2.txt", False), ("truth_01.txt", False)):
+        Path(name).write_bytes(lab.positions.read_bytes())
+        outcome = run(*command, "-p", name, "-s", "17")
+        assert outcome.code == 0
+        assert (f"{name} is by its name the ground truth of another tomogram" in outcome.err) == is_told
 
 
 def test_several_tomograms_and_their_options(lab: Lab, tmp_path: Path, run: Run) -> None:

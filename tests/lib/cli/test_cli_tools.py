@@ -69,6 +69,14 @@ def test_extractref_says_nothing_where_nothing_is_left_out(lab: Lab, tmp_path: P
     assert (outcome.code, outcome.err) == (0, "")
 
 
+def test_extractref_of_a_file_without_positions_names_it(lab: Lab, tmp_path: Path, run: Run) -> None:
+    (tmp_path / "p.star").write_text("data_\n\nloop_\n_rlnCoordinateX\n_rlnCoordinateY\n_rlnCoordinateZ\n")
+    outcome = run(
+        "tools_main", "extractref", "--tomo", lab.tomogram, "--coords", tmp_path / "p.star", "--out", tmp_path
+    )
+    assert outcome.code == 2 and f"{tmp_path / 'p.star'}: there is no position in it" in outcome.err
+
+
 RELION5 = """\
 data_optics
 

@@ -48,11 +48,11 @@ def test_from_a_folder_to_a_network(run: Run, arguments: list[object], tmp_path:
         assert (tmp_path / "out" / name).stat().st_size
     told = load_checkpoint(tmp_path / "out" / "final.pth")["tomotwin_config"]
     assert told["train_config"]["shares"]["off_centre"] == 1 and told["train_config"]["pairs"] > 0
-    outcome = run("main", *arguments, "-t", tmp_path / "data")
-    assert outcome.code == 2 and "--overwrite" in outcome.err
-    outcome = run("main", *arguments, "-t", tmp_path / "data", "--resume")
     final = tmp_path / "out" / "final.pth"
-    assert outcome.code == 2 and "is finished" in outcome.err and f"--start {final}" in outcome.err
+    for more in ((), ("--resume",)):
+        outcome = run("main", *arguments, "-t", tmp_path / "data", *more)
+        assert outcome.code == 2 and "is finished" in outcome.err and "--resume" not in outcome.err
+        assert f"--start {final}" in outcome.err and "--overwrite" in outcome.err
 
 
 def test_options_are_checked_before_anything_is_read(
@@ -63,7 +63,10 @@ def test_options_are_checked_before_anything_is_read(
     folder = ("-t", tmp_path / "data", "--subvolumes", tmp_path / "none")
     for more, told in (
         (("--start", "defualt"), "defualt"),
-        (("--start", "default"), "the weights do not fit"),
+        (
+            ("--start", "default"),
+            "default: it is another network than the configuration's (network_config.width",
+        ),
         (("--exclude", "1abc"), "--exclude: it belongs to --simulate"),
         (("--resume",), "no training that was cut off"),
     ):

@@ -69,9 +69,43 @@ def test_a_training_begins_with_a_narrower_network(tmp_path: Path) -> None:
     assert all(torch.equal(one, narrow.state_dict()[name]) for name, one in same.state_dict().items())
 
 
-@pytest.mark.parametrize("other", [configuration(6), configuration(2), configuration(8, second_stride=True)])
-def test_what_cannot_be_widened_is_refused(tmp_path: Path, other: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (configuration(6), "network_config.width is 4, not 6"),
+        (configuration(2), "network_config.width is 4, not 2"),
+        (
+            configuration(8, second_stride=True),
+            "network_config.width is 4, not 8; network_config.second_stride is False, not True",
+        ),
+    ],
+)
+def test_what_cannot_be_widened_is_refused_with_what_differs(
+    tmp_path: Path, other: dict[str, Any], told: str
+) -> None:
     path = tmp_path / "narrow.pth"
     save_checkpoint(path, trained(4), configuration(4), epoch=0, loss=0, best_loss=0, best_f1=0)
-    with pytest.raises(InputError, match=r"narrow\.pth: the weights do not fit"):
+    with pytest.raises(InputError) as caught:
         network_to_train(other, path)
+    assert caught.value.source == str(path) and "whole multiple" in caught.value.remedy
+    assert caught.value.problem == f"it is another network than the configuration's ({told})"
+
+
+def test_another_kind_of_network_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "siamese.pth"
+    siamese = {"identifier": "SiameseNet", "network_config": {"norm_name": "BatchNorm"}}
+    save_checkpoint(path, build_network(siamese), siamese, epoch=0, loss=0, best_loss=0, best_f1=0)
+    with pytest.raises(InputError, match="identifier is 'SiameseNet', not 'FullyConvolutional'"):
+        network_to_train(configuration(4), path)
+
+
+@pytest.mark.parametrize("width", [4, 6])
+def test_weights_that_do_not_fit_their_own_configuration_are_called_damaged(
+    tmp_path: Path, width: int
+) -> None:
+    path = tmp_path / "damaged.pth"
+    network = trained(4)
+    network.head[-1] = torch.nn.Identity()
+    save_checkpoint(path, network, configuration(4), epoch=0, loss=0, best_loss=0, best_f1=0)
+    with pytest.raises(InputError, match=r"damaged\.pth: the weights do not fit .* Use an intact checkpoint"):
+        network_to_train(configuration(width), path)

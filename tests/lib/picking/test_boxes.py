@@ -1,9 +1,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from tomotwin_lib.boxes import box_size_of, class_of_reference, cube_iou, farthest_overlap
+from tomotwin_lib.boxes import (
+    box_size_of,
+    class_of_reference,
+    cube_iou,
+    differing_boxes,
+    farthest_overlap,
+)
 from tomotwin_lib.errors import InputError
 
 
@@ -54,3 +61,10 @@ def test_a_missing_size_names_those_there_are() -> None:
         box_size_of("seen_3gl1_0.mrc", {"1bxn": 20, "5mrc": 37})
     with pytest.raises(InputError, match="-3"):
         box_size_of("a.mrc", -3)
+
+
+def test_boxes_that_picks_were_not_located_with_are_told() -> None:
+    picks = pd.DataFrame({"predicted_class": [0, 0, 1], "width": [17, 17, 33]})
+    picks.attrs["references"] = ["1bxn.mrc", "4cr2.mrc", "4v94.mrc"]
+    assert differing_boxes(picks, {"1bxn": 17, "4cr2": 33, "4v94": 39}) is None
+    assert differing_boxes(picks, 17) == "boxes differ: 4cr2.mrc with 33 and scored with 17 voxels"

@@ -22,6 +22,7 @@ from tomotwin_lib.calibration import (
 )
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.calibration import read_calibration, write_calibration
+from tomotwin_lib.locating import LOCATING
 
 NAME = "m_1abc_0.mrc"
 SHAPE = (100, 100, 100)
@@ -122,10 +123,11 @@ def absent(rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def test_files_keep_all(tmp_path: Path) -> None:
-    before = replace(calibration([0.5, float(np.float16(0.7))]), contents={NAME: "d"})
+    way = {"tolerance": 0.2, "compete": False}
+    before = replace(calibration([0.5, float(np.float16(0.7))]), contents={NAME: "d"}, locating=way)
     write_calibration(tmp_path / "c.json", before)
     after = read_calibration(tmp_path / "c.json")
-    assert after.model_md5 == "a" and after.contents == {NAME: "d"}
+    assert after.model_md5 == "a" and after.contents == {NAME: "d"} and after.locating == way
     assert after.backgrounds[NAME].lowest == 0.5
     assert after.backgrounds[NAME].similarities.tolist() == before.backgrounds[NAME].similarities.tolist()
 
@@ -136,6 +138,7 @@ def test_files_keep_all(tmp_path: Path) -> None:
         "{",
         "[]",
         '{"backgrounds": {}, "contents": []}',
+        '{"backgrounds": {}, "locating": []}',
         '{"backgrounds": {"a": {}}}',
         '{"backgrounds": {"a": {"similarities": ["x"]}}}',
         '{"backgrounds": {"a": {"similarities": [0.5], "voxels": 0, "tomograms": 1, "lowest": 0}}}',
@@ -181,4 +184,18 @@ def test_another_reference_of_the_same_name_is_seen() -> None:
     with pytest.raises(InputError, match=rf"c\.json.*another {NAME}"):
         calibrated(other, measure_background([(one, truth)], 20), "c.json")
     with pytest.raises(InputError, match="different references"):
+        measure_background([(one, truth), (other, truth)], 20)
+
+
+def test_picks_that_were_located_in_another_way_are_refused() -> None:
+    one, other, old = (picks_of([0.9, 0.6], [10.0, 90.0]) for _ in range(3))
+    truth = truth_of(("1abc", 10.0))
+    one.attrs[LOCATING] = {"tolerance": 0.2, "compete": False}
+    other.attrs[LOCATING] = {"tolerance": 0.05, "compete": False}
+    known = measure_background([(one, truth), (old, truth)], 20)
+    calibrated(one, known, "c.json")
+    calibrated(old, known, "c.json")  # of an earlier version: nothing is known
+    with pytest.raises(InputError, match=r"c\.json.*other settings.*tolerance 0\.2 and 0\.05"):
+        calibrated(other, known, "c.json")
+    with pytest.raises(InputError, match=r"different settings: tolerance 0\.2 and 0\.05"):
         measure_background([(one, truth), (other, truth)], 20)

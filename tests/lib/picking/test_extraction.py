@@ -47,5 +47,7 @@ def test_what_reaches_beyond_the_tomogram_is_left_out(volume: Volume) -> None:
 def test_refuses_even_sizes_and_positions_of_another_tomogram(volume: Volume) -> None:
     with pytest.raises(InputError, match="36 is no edge"):
         extract_subvolumes(volume, positions((4, 3, 2)), size=36)
-    with pytest.raises(InputError, match="none of the 1 positions"):
+    with pytest.raises(InputError, match=r"all 1 positions lie outside its 10 × 9 × 8 voxels.*40 30 20"):
         extract_subvolumes(volume, positions((40, 30, 20)), size=5)
+    with pytest.raises(InputError, match="none of the 2 positions is 2 voxels or more"):
+        extract_subvolumes(volume, positions((40, 30, 20), (1, 3, 3)), size=5)

@@ -234,6 +234,7 @@ def test_locate_by_hand() -> None:
         "filepath": "tomo.mrc",
         "stride": [2, 2, 2],
         "references": ["m_1bxn.mrc", "m_5mrc.mrc"],
+        "locating": {"tolerance": 0.2, "overlap": 0.6, "compete": False},
     }
     assert list(picks.columns) == [
         "X",

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from tomotwin_lib.formats.volumes import write_volume
-from tomotwin_lib.voxel_sizes import differing_voxel_sizes
+from tomotwin_lib.networks.checkpoint import load_network, save_checkpoint
+from tomotwin_lib.networks.registry import build_network
+from tomotwin_lib.voxel_sizes import differing_voxel_sizes, unlike_the_network
+
+NETWORK = {"identifier": "FullyConvolutional", "network_config": {"width": 2}, "distance": "COSINE"}
 
 
 @pytest.mark.parametrize(
@@ -31,3 +35,22 @@ def test_more_than_a_tenth_is_told(
 
 def test_a_tomogram_that_is_gone_tells_nothing(tmp_path: Path) -> None:
     assert differing_voxel_sizes(tmp_path / "gone.mrc", [tmp_path / "gone.mrc"]) is None
+
+
+@pytest.mark.parametrize(
+    ("trained", "tomogram", "differs"),
+    [(10.0, 10.9, False), (10.0, 4.0, True), (5.0, 10.0, True), (None, 4.0, False), (10.0, None, False)],
+)
+def test_a_network_knows_the_voxel_size_that_it_was_trained_at(
+    tmp_path: Path, trained: float | None, tomogram: float | None, differs: bool
+) -> None:
+    network = build_network(NETWORK)
+    save_checkpoint(
+        tmp_path / "n.pth", network, NETWORK, epoch=0, loss=0, best_loss=0, best_f1=0,
+        voxel_size_in_angstrom=trained,
+    )  # fmt: skip
+    write_volume(tmp_path / "t.mrc", np.zeros((4, 4, 4), np.float32), tomogram)
+    told = unlike_the_network(tmp_path / "t.mrc", load_network(tmp_path / "n.pth", "cpu"))
+    assert (told is not None) == differs
+    if told is not None:
+        assert f"t.mrc has voxels of {tomogram:g} Å and n.pth was trained at {trained:g} Å" in told

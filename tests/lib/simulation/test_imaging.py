@@ -295,6 +295,7 @@ def test_low_tilts_are_taken_first_and_have_the_most_counts() -> None:
         ({"snr": 0.0}, "snr"),
         ({"voxel_size_in_angstrom": -1.0}, "voxel size"),
         ({"defocus_in_micrometres": float("nan")}, "defocus"),
+        ({"defocus_in_micrometres": 30000.0}, "defocus in micrometres.*at most 50"),
         ({"amplitude_contrast": 1.5}, "amplitude contrast"),
         ({"maximum_tilt_in_degrees": 90.0}, "maximum tilt"),
         ({"tilt_step_in_degrees": 70.0}, "tilt step"),

@@ -115,6 +115,8 @@ def test_the_same_recipe_gives_the_same_bytes_and_is_made_once(
     assert there.reused and there.references == made.references
     with pytest.raises(InputError, match="seed 3 instead of 4"):
         simulate_labelled_dataset(made.folder, replace(recipe, seed=4), progress=False)
+    with pytest.raises(InputError, match=r"structures \S*1abc\S* instead of none"):
+        simulate_labelled_dataset(made.folder, replace(recipe, structures=()), progress=False)
 
 
 def test_a_range_of_voxel_sizes(structure: Path, tmp_path: Path) -> None:

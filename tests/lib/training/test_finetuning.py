@@ -115,6 +115,16 @@ def test_it_leaves_a_network_that_loads_with_the_references_and_scores_of_its_ow
     )
 
 
+def test_a_card_shows_a_dash_for_what_is_no_number_and_names_the_unit(tuned: Finetuned, bench: Bench) -> None:
+    none_found = replace(tuned, scores=tuned.scores.assign(offset=float("nan")))
+    loaded = load_network(bench.model, "cpu")
+    card = card_of(none_found, loaded, bench.volume, parts_of(bench), len(bench.picks))
+    lines = [line for line in card.splitlines() if line.startswith("|")]
+    assert lines[0].endswith("| offset (voxels) |")
+    assert len(lines) == 6 and all(line.endswith("| – |") for line in lines[2:])
+    assert "nan" not in card
+
+
 def test_the_weights_move_and_the_statistics_of_normalisation_stay(tuned: Finetuned, bench: Bench) -> None:
     start = load_checkpoint(bench.model)["model_state_dict"]
     end = load_checkpoint(tuned.folder / NETWORK)["model_state_dict"]
@@ -314,7 +324,8 @@ def test_it_tells_how_many_picks_are_on_either_side_before_it_computes(
     parts, names = parts_of(bench), bench.picks["class"]
     assert told[0].to_dict("records") == [
         {"class": name, "trained": sum(names.iloc[parts.trained] == name),
-         "held_out": sum(names.iloc[parts.held_out] == name)}
+         "held_out": sum(names.iloc[parts.held_out] == name),
+         "near": sum(names.drop([*parts.trained, *parts.held_out]) == name)}
         for name in ("1bar", "1shl")
     ]  # fmt: skip
 

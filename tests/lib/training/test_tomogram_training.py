@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,61 @@ def test_a_run_that_is_cut_off_and_resumed_ends_as_one_that_was_not(
     columns = ["step", "proxies", "pairs", "rate"]
     pd.testing.assert_frame_equal(whole.steps[columns], resumed.steps[columns])
     pd.testing.assert_frame_equal(pd.read_csv(resumed.table)[columns], resumed.steps[columns])
+
+
+def interrupted(output: Path, monkeypatch: pytest.MonkeyPatch, *, at: int, times: int = 1) -> None:
+    """Train 6 steps, with Ctrl-C in the midst of one: the weights have moved, and it is not counted yet."""
+    original = tomogram_training.TomogramRun._follow
+
+    def follow(run: Any, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
+        for _ in range(times if run.steps == at else 0):
+            signal.raise_signal(signal.SIGINT)
+        original(run, embeddings, labels)
+
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(tomogram_training.TomogramRun, "_follow", follow)
+            go(output, steps=6)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+
+
+@pytest.mark.parametrize("at", [0, 3, 5])
+def test_an_interrupted_run_is_resumed_and_ends_as_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    whole = go(tmp_path / "whole", steps=6)
+    interrupted(tmp_path / "cut", monkeypatch, at=at)
+    assert [path.name for path in (tmp_path / "cut").iterdir()] == ["latest.pth"]
+    assert load_checkpoint(tmp_path / "cut" / "latest.pth")["epoch"] == at + 1  # the step was finished
+    resumed = go(tmp_path / "cut", steps=6, resume=True)
+    assert same(whole.network, resumed.network)
+    columns = ["step", "proxies", "pairs", "rate"]
+    pd.testing.assert_frame_equal(whole.steps[columns], resumed.steps[columns])
+
+
+def test_a_second_interruption_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(tmp_path, monkeypatch, at=1, times=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_whoever_takes_interruptions_keeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    original = tomogram_training.TomogramRun.step
+
+    def step(run: Any, share: float) -> float:
+        signal.raise_signal(signal.SIGINT)
+        return original(run, share)
+
+    monkeypatch.setattr(tomogram_training.TomogramRun, "step", step)
+    earlier = signal.signal(signal.SIGINT, lambda number, _: taken.append(number))
+    try:
+        go(tmp_path, steps=2)
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+    assert len(taken) == 2
 
 
 def test_it_begins_with_given_weights_and_scores_on_the_way(tmp_path: Path) -> None:
