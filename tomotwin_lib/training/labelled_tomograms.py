@@ -30,6 +30,8 @@ class LabelledTomogram:
     centres : (particle, 3) z y x of the particles, in voxels.
     labels : class of each particle.
     distractors : (point, 3) z y x, some voxels that belong to something that is no particle.
+    noise : (z, y, x) int8, the part of ``voxels`` that is noise and is alike everywhere, where that is known:
+        other noise of the same kind can then take its place (:meth:`~.window_draws.WindowDraws.cut`).
     """
 
     name: str
@@ -37,11 +39,21 @@ class LabelledTomogram:
     centres: npt.NDArray[np.float32]
     labels: Sequence[str]
     distractors: npt.NDArray[np.int32]
+    noise: torch.Tensor | None = None
 
 
 def grey_voxels(data: npt.NDArray[np.generic]) -> torch.Tensor:
     """A tomogram, protein dark, as int8, protein bright."""
-    grey = standardise_volume(data) * np.float32(-GREY_LEVELS)
+    return _in_8_bits(standardise_volume(data))
+
+
+def grey_noise(noise: npt.NDArray[np.float32], data: npt.NDArray[np.float32]) -> torch.Tensor:
+    """The noise in a tomogram ``data``, protein dark, in the grey levels of its :func:`grey_voxels`."""
+    return _in_8_bits((noise - noise.mean(dtype=np.float64)) / data.std(dtype=np.float64))
+
+
+def _in_8_bits(standardised: npt.NDArray[np.floating]) -> torch.Tensor:
+    grey = standardised * np.float32(-GREY_LEVELS)
     return torch.from_numpy(np.clip(np.rint(grey), -127, 127).astype(np.int8))
 
 
@@ -49,9 +61,20 @@ def on_device(tomograms: Sequence[LabelledTomogram], device: torch.device) -> li
     """The tomograms with their voxels on a GPU, if that has twice the room; else as they are."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        if 2 * sum(tomogram.voxels.numel() for tomogram in tomograms) < free:
-            return [replace(tomogram, voxels=tomogram.voxels.to(device)) for tomogram in tomograms]
+        if 2 * sum(volume.numel() for one in tomograms for volume in _volumes(one)) < free:
+            return [
+                replace(
+                    one,
+                    voxels=one.voxels.to(device),
+                    noise=None if one.noise is None else one.noise.to(device),
+                )
+                for one in tomograms
+            ]
     return list(tomograms)
+
+
+def _volumes(tomogram: LabelledTomogram) -> list[torch.Tensor]:
+    return [volume for volume in (tomogram.voxels, tomogram.noise) if volume is not None]
 
 
 def some_points(mask: npt.NDArray[np.bool_], rng: np.random.Generator) -> npt.NDArray[np.int32]:

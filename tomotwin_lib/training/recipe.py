@@ -36,6 +36,7 @@ _RANGES = {
     "gain": (0.0, 10.0),
     "offset": (0.0, 10.0),
     "own_statistics": (0.0, 1.0),
+    "fresh_noise": (0.0, 1.0),
 }
 _WHOLE = {
     "particles",
@@ -100,6 +101,8 @@ class Recipe:
     noise, gain, offset : as ``aug_noise``, ``aug_gain`` and ``aug_offset`` of the training on subvolumes.
     own_statistics : share of windows that are standardised by themselves, as references are, and not by the
         statistics of their tomogram.
+    fresh_noise : share of windows whose noise is exchanged for that of another place, where it is known by
+        itself, as in the pool of simulated tomograms.
     """
 
     shares: Shares = Shares()
@@ -120,6 +123,7 @@ class Recipe:
     gain: float = 0.15
     offset: float = 0.1
     own_statistics: float = 0.5
+    fresh_noise: float = 1.0
 
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], source: str) -> Recipe:

@@ -22,7 +22,13 @@ from tomotwin_lib.simulation.molecules import Molecule, molecule_of_kind, read_m
 from tomotwin_lib.simulation.particles import KINDS
 from tomotwin_lib.simulation.specimen import build_specimen
 from tomotwin_lib.simulation.structures import find_structures
-from tomotwin_lib.training.labelled_tomograms import GREY_LEVELS, LabelledTomogram, grey_voxels, some_points
+from tomotwin_lib.training.labelled_tomograms import (
+    GREY_LEVELS,
+    LabelledTomogram,
+    grey_noise,
+    grey_voxels,
+    some_points,
+)
 
 MADE_UP_SEED = 7
 """Of the made-up molecules; those from 0900 on are left for validation."""
@@ -129,6 +135,7 @@ def simulated_pool(
     files = [] if structures is None else labelled_structures(structures, exclude)
     record = {
         "grey_levels": GREY_LEVELS,
+        "noise_apart": True,
         "structures": {path.name: md5_of_file(path) for path in files},
         "made_up": made_up,
         "seed": seed,
@@ -194,6 +201,7 @@ def simulated_tomogram(
         specimen.particles[["Z", "Y", "X"]].to_numpy(np.float32),
         specimen.particles["class"].astype(str).tolist(),
         some_points(specimen.class_mask > len(molecules), rng),
+        grey_noise(tomogram.data - tomogram.signal, tomogram.data),
     )
 
 
@@ -219,9 +227,11 @@ def _require_same(path: Path, record: dict[str, Any]) -> None:
 
 
 def _write(path: Path, tomogram: LabelledTomogram) -> None:
+    assert tomogram.noise is not None
     with atomic_path(path) as temporary:
         np.savez(
             temporary,
+            noise=tomogram.noise.numpy(),
             voxels=tomogram.voxels.numpy(),
             centres=tomogram.centres,
             labels=np.array(tomogram.labels, dtype=str),
@@ -237,4 +247,5 @@ def _read(path: Path) -> LabelledTomogram:
             stored["centres"],
             stored["labels"].tolist(),
             stored["distractors"],
+            torch.from_numpy(stored["noise"]),
         )

@@ -79,7 +79,12 @@ class TomogramRun:
         voxels = on_device([*tomograms, *subvolumes], device)
         self.tomograms = voxels[: len(tomograms)]
         self.draws = WindowDraws(
-            self.tomograms, network.window_size, recipe.shares, recipe.jitter, voxels[len(tomograms) :]
+            self.tomograms,
+            network.window_size,
+            recipe.shares,
+            recipe.jitter,
+            voxels[len(tomograms) :],
+            recipe.fresh_noise,
         )
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)

@@ -37,6 +37,8 @@ class WindowDraws:
     jitter : most voxels, along each axis, by which a particle's window may be off its nearest voxel.
     subvolumes : single particles to draw from too, as :func:`~.centred_subvolumes.read_centred_subvolumes`
         reads them. A class may be in both.
+    fresh_noise : share of the windows whose noise is exchanged for that of another place of their tomogram,
+        where that is known. Without it a network learns to recognise each particle by its noise.
 
     Attributes
     ----------
@@ -55,6 +57,7 @@ class WindowDraws:
     shares: Shares
     jitter: int = 1
     subvolumes: Sequence[LabelledTomogram] = ()
+    fresh_noise: float = 1.0
     classes: list[str] = field(init=False)
     hard: list[tuple[int, npt.NDArray[np.int64]]] = field(init=False, default_factory=list)
 
@@ -113,7 +116,24 @@ class WindowDraws:
         on the CPU: places in ``classes``, ``NO_PARTICLE`` for the others.
         """
         places, labels = self.places(rng)
-        return self.cut(places), torch.tensor(labels)
+        windows = self.cut(places)
+        for window, (number, middle) in zip(windows, places, strict=True):
+            if self._tomogram(number).noise is not None and rng.random() < self.fresh_noise:
+                self._renew_noise(window[0], number, middle, rng)
+        return windows, torch.tensor(labels)
+
+    def _renew_noise(
+        self,
+        window: torch.Tensor,  # (d, h, w), changed in place
+        number: int,
+        middle: npt.NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> None:
+        noise = self._tomogram(number).noise
+        assert noise is not None
+        half = self.window // 2
+        other = [int(rng.integers(half, edge - half)) for edge in noise.shape]
+        window += (noise[self._box(other)].float() - noise[self._box(middle)].float()) / GREY_LEVELS
 
     def places(self, rng: np.random.Generator) -> tuple[list[tuple[int, npt.NDArray[np.int64]]], list[int]]:
         """Where the windows of a batch lie (number of the tomogram, z y x of the middle); their labels."""
@@ -211,13 +231,15 @@ class WindowDraws:
 
     def cut(self, places: Sequence[tuple[int, npt.NDArray[np.int64]]]) -> torch.Tensor:
         """The windows about places, (b, 1, d, h, w), float32, in deviations of their tomograms."""
-        half = self.window // 2
         device = self.tomograms[0].voxels.device
         windows = torch.empty((len(places), *(self.window,) * 3), dtype=torch.int8, device=device)
         for window, (number, middle) in zip(windows, places, strict=True):
-            box = tuple(slice(one - half, one + half + 1) for one in middle.tolist())
-            window.copy_(self._tomogram(number).voxels[box])
+            window.copy_(self._tomogram(number).voxels[self._box(middle)])
         return windows[:, None].float() / GREY_LEVELS
+
+    def _box(self, middle: Sequence[int] | npt.NDArray[np.int64]) -> tuple[slice, ...]:
+        half = self.window // 2
+        return tuple(slice(int(one) - half, int(one) + half + 1) for one in middle)
 
 
 def _root_shares(members: Sequence[Sequence[object]]) -> npt.NDArray[np.float64]:

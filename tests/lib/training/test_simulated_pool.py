@@ -45,6 +45,25 @@ def test_particles_are_bright_where_they_are_said_to_be(tmp_path: Path, structur
     assert voxels[near].mean() > voxels[~near].mean() + 1  # a deviation
 
 
+def test_the_noise_apart_is_all_that_is_no_signal(tmp_path: Path, structures: Path) -> None:
+    ranges = replace(
+        RANGES, with_distractors=0.0, snr=(0.1, 0.1), low_pass_in_angstrom=(20.0,), made_up=0, shapes=0
+    )
+    options = {"structures": structures, "exclude": ["2xyz"], "ranges": ranges}
+    (tomogram,) = pool(tmp_path / "pool", **options)
+    assert tomogram.noise is not None
+    noise = tomogram.noise.numpy().astype(float)
+    signal = tomogram.voxels.numpy() - noise
+    assert noise.std() > 0.8 * GREY_LEVELS and signal.std() < 0.5 * GREY_LEVELS
+    # Noise and signal have nothing in common, and particles are in the signal.
+    assert abs(np.corrcoef(noise.ravel(), signal.ravel())[0, 1]) < 0.05
+    at = tuple(np.rint(tomogram.centres).astype(int).T)
+    assert signal[at].mean() > 3 * signal.std() / np.sqrt(len(tomogram.centres))
+    assert abs(noise[at].mean()) < 4 * noise.std() / np.sqrt(len(tomogram.centres))
+    (read,) = pool(tmp_path / "pool", **options)
+    assert read.noise.equal(tomogram.noise)
+
+
 def test_more_of_a_pool_leaves_what_there_is(tmp_path: Path) -> None:
     (first,) = pool(tmp_path / "pool")
     stamp = (tmp_path / "pool" / "0000.npz").stat().st_mtime_ns

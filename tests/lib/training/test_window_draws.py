@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tomograms_to_train_on import CENTRES, LABELS, numbered, two_shapes
+from tomograms_to_train_on import CENTRES, LABELS, SHAPE, numbered, two_shapes
 
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.training.labelled_tomograms import GREY_LEVELS, LabelledTomogram, grey_voxels, some_points
@@ -38,6 +38,23 @@ def test_a_window_holds_the_voxels_about_its_middle() -> None:
         z, y, x = place + offset
         at = tuple(18 + step for step in offset)
         assert window[(0, *at)] * GREY_LEVELS == pytest.approx((z + 2 * y + 3 * x) % 251 - 125)
+
+
+def test_noise_that_is_known_is_exchanged_for_that_of_another_place() -> None:
+    """The signal is 3 everywhere; each voxel's noise tells where it lies."""
+    noise = numbered(SHAPE) // 2
+    tomogram = replace(two_shapes(0), voxels=noise + 3, noise=noise)
+    everywhere = np.lib.stride_tricks.sliding_window_view(noise.numpy(), (WINDOW,) * 3)
+    for share, seed in ((1.0, 0), (1.0, 1), (0.0, 2)):
+        maker = WindowDraws([tomogram, tomogram], WINDOW, SHARES, 1, fresh_noise=share)
+        places, _ = maker.places(np.random.default_rng(seed))
+        windows, _ = maker.draw(np.random.default_rng(seed))
+        found = np.rint(windows[:, 0].numpy() * GREY_LEVELS).astype(int) - 3
+        for window, (_, middle) in zip(found, places, strict=True):
+            own = everywhere[tuple(middle - WINDOW // 2)]
+            assert (window == own).all() == (share == 0.0)
+            same_corner = np.argwhere(everywhere[:, :, :, 0, 0, 0] == window[0, 0, 0])
+            assert any((everywhere[tuple(at)] == window).all() for at in same_corner)
 
 
 def test_particles_come_first_and_lie_within_the_jitter() -> None:
