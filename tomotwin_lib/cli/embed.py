@@ -109,6 +109,7 @@ def run_tomogram(args: argparse.Namespace) -> None:
             masked_sites(mask, grid, shape, volume.path)
     _say_what_looks_like_a_reference(volumes, loaded.window_size)
     _say_what_is_smaller_than_a_window(volumes, loaded.window_size)
+    _say_what_is_unlike_the_network([volume.path for volume in volumes], loaded)
     options = {
         "stride": stride,
         "padding": args.padding,
@@ -147,6 +148,7 @@ def run_subvolumes(args: argparse.Namespace) -> None:
     for path in paths:
         read_volume(path)
     loaded = _load(args)
+    _say_what_is_unlike_the_network(paths, loaded)
     embedding = embed_subvolumes(loaded, paths, batch_size=args.batchsize, progress=args.progress)
     output = folder / "embeddings.temb"
     write_reference_embedding(output, embedding)
@@ -231,6 +233,15 @@ def _say_what_is_smaller_than_a_window(volumes: Sequence[Volume], window_size: i
         f"{window_size}³{more}: at least {math.floor(100 * (1 - own))} % of each of its windows is "
         "reflection of the tomogram, and similarities mean the less for it"
     )
+
+
+def _say_what_is_unlike_the_network(paths: Sequence[Path], loaded: LoadedNetwork) -> None:
+    """Say that volumes have another voxel size than what the network was trained on."""
+    from tomotwin_lib.voxel_sizes import unlike_the_network
+
+    told = [problem for path in paths if (problem := unlike_the_network(path, loaded))]
+    if told:
+        warn(told[0] + (f" (and {len(told) - 1} more)" if len(told) > 1 else ""))
 
 
 def _add_picking(parser: argparse.ArgumentParser) -> None:

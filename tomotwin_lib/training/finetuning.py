@@ -110,6 +110,7 @@ def finetune(
         save_checkpoint(
             unfinished / NETWORK, network, loaded.configuration,
             epoch=0, loss=0.0, best_loss=0.0, best_f1=0.0,
+            voxel_size_in_angstrom=loaded.voxel_size_in_angstrom or volume.voxel_size_in_angstrom,
             training_state={"finetuned_from_md5": loaded.md5, "finetuning_steps": steps},
         )  # fmt: skip
         # What is scored is what lies on the disk.

@@ -95,6 +95,7 @@ def read_labelled_tomograms(
                 centres=centres[~apart],
                 labels=[label for label in labels if label not in no_particles],
                 distractors=points,
+                voxel_size_in_angstrom=volume.voxel_size_in_angstrom,
             )
         )
     return found

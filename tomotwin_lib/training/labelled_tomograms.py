@@ -31,7 +31,8 @@ class LabelledTomogram:
     labels : class of each particle.
     distractors : (point, 3) z y x, some voxels that belong to something that is no particle.
     noise : (z, y, x) int8, the part of ``voxels`` that is noise and is alike everywhere, where that is known:
-        other noise of the same kind can then take its place (:meth:`~.window_draws.WindowDraws.cut`).
+        other noise of the same kind can then take its place (:class:`~.window_draws.WindowDraws`).
+    voxel_size_in_angstrom : ``None`` where it is not known.
     """
 
     name: str
@@ -40,6 +41,16 @@ class LabelledTomogram:
     labels: Sequence[str]
     distractors: npt.NDArray[np.int32]
     noise: torch.Tensor | None = None
+    voxel_size_in_angstrom: float | None = None
+
+
+def common_voxel_size(tomograms: Sequence[LabelledTomogram]) -> float | None:
+    """The voxel size in Å that all tomograms have, to a twentieth; ``None`` where there is none."""
+    sizes = [tomogram.voxel_size_in_angstrom for tomogram in tomograms]
+    known = [size for size in sizes if size is not None]
+    if not known or len(known) < len(sizes) or max(known) > 1.05 * min(known):
+        return None
+    return float(np.mean(known))
 
 
 def grey_voxels(data: npt.NDArray[np.generic]) -> torch.Tensor:

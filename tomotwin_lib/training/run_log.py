@@ -13,6 +13,7 @@ from tomotwin_lib.figures import save_figure, steps_curve
 from tomotwin_lib.files import atomic_path
 from tomotwin_lib.networks.base import DenseNetwork
 from tomotwin_lib.networks.checkpoint import save_checkpoint
+from tomotwin_lib.training.labelled_tomograms import common_voxel_size
 from tomotwin_lib.training.tomogram_run import TomogramRun
 
 
@@ -74,6 +75,7 @@ class RunLog:
             loss=self.loss,
             best_loss=self.loss,
             best_f1=0.0,
+            voxel_size_in_angstrom=common_voxel_size(self.run.tomograms),
             training_state=state if whole else None,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +152,7 @@ def simulated_pool(
         for path in tqdm(missing, desc="simulating", unit="tomogram", disable=not progress):
             rng = np.random.default_rng([seed, int(path.stem)])
             _write(path, simulated_tomogram(path.stem, origins, ranges, rng))
-    return [_read(path) for path in paths]
+    return [replace(_read(path), voxel_size_in_angstrom=ranges.voxel_size_in_angstrom) for path in paths]
 
 
 def labelled_structures(folder: str | Path, exclude: Collection[str] = ()) -> list[Path]:

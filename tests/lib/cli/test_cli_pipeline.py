@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import starfile
+import torch
 
 from tomotwin_lib.embedding import subvolumes
 from tomotwin_lib.formats import copick
@@ -252,6 +253,19 @@ def test_a_tomogram_smaller_than_a_window_is_told(
         assert outcome.err == ""
     else:
         assert outcome.err.count("\n") == 1 and f"note: t0.mrc is of {told}" in outcome.err
+
+
+def test_volumes_of_other_voxels_than_the_network_knows_are_told(lab: Lab, tmp_path: Path, run: Run) -> None:
+    fine = tmp_path / "fine.pth"
+    torch.save(torch.load(lab.model, weights_only=True) | {"voxel_size_in_angstrom": 5.0}, fine)
+    told = "has voxels of 10 Å and fine.pth was trained at 5 Å"
+    outcome = run("main", "embed", "subvolumes", "-m", fine, "-v", lab.references, "-o", tmp_path)
+    assert outcome.code == 0 and told in outcome.err and "(and 1 more)" in outcome.err
+    outcome = run(
+        "main", "embed", "tomogram", "-m", fine, "-v", lab.tomogram, "-o", tmp_path, "-s", "18",
+        "--no-progress",
+    )  # fmt: skip
+    assert outcome.code == 0 and f"note: {lab.tomogram.name} {told}" in outcome.err
 
 
 @pytest.mark.parametrize(("voxel_size", "differs"), [(10.0, False), (5.0, True)])

@@ -46,7 +46,9 @@ def test_from_a_folder_to_a_network(run: Run, arguments: list[object], tmp_path:
     for name in ("final.pth", "steps.csv", "training_curve.png"):
         assert f"wrote {tmp_path / 'out' / name}" in outcome.out
         assert (tmp_path / "out" / name).stat().st_size
-    told = load_checkpoint(tmp_path / "out" / "final.pth")["tomotwin_config"]
+    checkpoint = load_checkpoint(tmp_path / "out" / "final.pth")
+    assert checkpoint["voxel_size_in_angstrom"] == pytest.approx(10)
+    told = checkpoint["tomotwin_config"]
     assert told["train_config"]["shares"]["off_centre"] == 1 and told["train_config"]["pairs"] > 0
     final = tmp_path / "out" / "final.pth"
     for more in ((), ("--resume",)):
