@@ -39,8 +39,8 @@ def install(
     ----------
     checkpoint : a trained network that can be evaluated densely, as ``tomotwin train`` leaves it.
     card : Markdown with ``CARD_HEADINGS`` and one line ``Weights: …``.
-    voxel_size_in_angstrom : of what it was trained on, where the checkpoint does not tell.
     folder : of the networks that ship.
+    voxel_size_in_angstrom : of what it was trained on; by default what the checkpoint says.
 
     Returns
     -------

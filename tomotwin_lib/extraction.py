@@ -39,16 +39,17 @@ def extract_subvolumes(
     for row in np.flatnonzero(inside):
         cut = tuple(slice(centre - half, centre + half + 1) for centre in centres[row])
         cubes[int(row)] = -np.asarray(volume.data[cut], dtype=np.float32)
-    outside = ((centres < 0) | (centres >= np.array(volume.data.shape))).any(axis=1)
-    if len(centres) and outside.all():
-        z, y, x = centres[0]
-        shape = " × ".join(str(edge) for edge in reversed(volume.data.shape))
-        raise InputError(
-            volume.path,
-            f"all {len(centres)} positions lie outside its {shape} voxels, the first at {x} {y} {z} (X Y Z)",
-            "Check that the coordinates are X Y Z in voxels of this tomogram",
-        )
     if not cubes:
+        outside = ((centres < 0) | (centres >= np.array(volume.data.shape))).any(axis=1)
+        if len(centres) and outside.all():
+            z, y, x = centres[0]
+            shape = " × ".join(str(edge) for edge in reversed(volume.data.shape))
+            raise InputError(
+                volume.path,
+                f"all {len(centres)} positions lie outside its {shape} voxels, the first at {x} {y} {z} "
+                "(X Y Z)",
+                "Check that the coordinates are X Y Z in voxels of this tomogram",
+            )
         raise InputError(
             volume.path,
             f"none of the {len(positions)} positions is {half} voxels or more away from its border",

@@ -8,17 +8,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib import patheffects
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.comparison.promises import promises_table
 from benchmarks.comparison.worst_picks import FALSE, MISS
-from tomotwin_lib.figures.style import colour, new_figure, say_empty, short_names
+from tomotwin_lib.figures.style import colour, new_figure, outline, say_empty, short_names
 from tomotwin_lib.files import atomic_path
 
 _HALF = 18  # voxels around the centre that the picture shows
-_OUTLINE: list[patheffects.AbstractPathEffect] = [patheffects.withStroke(linewidth=1.5, foreground="black")]
 _VIEWS = ("xy", "xz", "yz")
 _READING = """\
 F1 by the overlap of boxes (above 0.6); F-beta with β = 4 by distance (within half the radius). *honest*: at
@@ -157,7 +155,13 @@ def worst_figure(
                 _HALF + radius * np.cos(edge), _HALF + radius * np.sin(edge), color=colour(0), linewidth=0.8
             )
             axes.text(
-                0.04, 0.04, view, fontsize=7, color="white", transform=axes.transAxes, path_effects=_OUTLINE
+                0.04,
+                0.04,
+                view,
+                fontsize=7,
+                color="white",
+                transform=axes.transAxes,
+                path_effects=outline(1.5),
             )
         words = short_names([f"{label}: {row['class']}", f"{_verb(kind)} {row['what']}"], 40)
         panels[0].set_title("\n".join(words), fontsize=7, loc="left")

@@ -58,6 +58,16 @@ def test_a_checkpoint_and_its_card_take_the_place(trained: Path, card: Path, tmp
     assert sorted(one.name for one in folder.iterdir()) == [f"{DEFAULT}.md", f"{DEFAULT}.pth"]
 
 
+def test_the_voxel_size_is_kept_and_can_be_told(trained: Path, card: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    first = install(trained, card, folder)
+    assert load_network(first, "cpu").voxel_size_in_angstrom is None
+    told = install(trained, card, folder, voxel_size_in_angstrom=10.0)
+    assert load_network(told, "cpu").voxel_size_in_angstrom == 10
+    assert load_network(install(told, card, folder), "cpu").voxel_size_in_angstrom == 10
+
+
 def test_the_card_that_ships_is_what_this_would_write() -> None:
     path = shipped_network(DEFAULT)
     assert path is not None

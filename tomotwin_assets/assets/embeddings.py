@@ -143,7 +143,7 @@ def tomogram_embeddings(
 ) -> dg.MaterializeResult[EmbeddingProduct]:
     """The tomogram as vectors, one for each position of a grid."""
     loaded = load_network(trained_model, device.name)
-    problem = unlike_the_network(tomogram.path, loaded)
+    problem = unlike_the_network(tomogram.path, tomogram.voxel_size_in_angstrom, loaded)
     if problem:
         context.log.warning(problem)
     told = f"; {problem}" if problem else ""

@@ -109,7 +109,9 @@ def run_tomogram(args: argparse.Namespace) -> None:
             masked_sites(mask, grid, shape, volume.path)
     _say_what_looks_like_a_reference(volumes, loaded.window_size)
     _say_what_is_smaller_than_a_window(volumes, loaded.window_size)
-    _say_what_is_unlike_the_network([volume.path for volume in volumes], loaded)
+    _say_what_is_unlike_the_network(
+        {volume.path: volume.voxel_size_in_angstrom for volume in volumes}, loaded
+    )
     options = {
         "stride": stride,
         "padding": args.padding,
@@ -145,10 +147,9 @@ def run_subvolumes(args: argparse.Namespace) -> None:
     from tomotwin_lib.formats.volumes import find_volumes, read_volume
 
     paths = find_volumes(args.volumes)
-    for path in paths:
-        read_volume(path)
+    sizes = {path: read_volume(path).voxel_size_in_angstrom for path in paths}
     loaded = _load(args)
-    _say_what_is_unlike_the_network(paths, loaded)
+    _say_what_is_unlike_the_network(sizes, loaded)
     embedding = embed_subvolumes(loaded, paths, batch_size=args.batchsize, progress=args.progress)
     output = folder / "embeddings.temb"
     write_reference_embedding(output, embedding)
@@ -175,7 +176,7 @@ def _pick(
     from tomotwin_lib.products import ReferenceEmbedding
     from tomotwin_lib.references import negatives_among, ready_references
     from tomotwin_lib.scoring import score_tomogram
-    from tomotwin_lib.voxel_sizes import differing_voxel_sizes
+    from tomotwin_lib.voxel_sizes import unlike_the_tomogram, voxel_sizes
 
     if distance_named(loaded.distance, str(loaded.path)).bounded:
         check_similarity("-g/--global_min", args.global_min, -1, 1, "By this network's distance they go from")
@@ -187,8 +188,9 @@ def _pick(
     for name in wanted.names:
         if name not in negatives:
             box_size_of(name, box_sizes)
+    sizes = voxel_sizes(paths)
     for volume in volumes:
-        if problem := differing_voxel_sizes(volume.path, paths):
+        if problem := unlike_the_tomogram(volume.path, volume.voxel_size_in_angstrom, sizes):
             warn(problem)
     given = embed_subvolumes(loaded, paths, progress=args.progress)
     references = ready_references(given, combine=args.combine, negatives=args.negatives)
@@ -235,11 +237,11 @@ def _say_what_is_smaller_than_a_window(volumes: Sequence[Volume], window_size: i
     )
 
 
-def _say_what_is_unlike_the_network(paths: Sequence[Path], loaded: LoadedNetwork) -> None:
+def _say_what_is_unlike_the_network(sizes: Mapping[Path, float | None], loaded: LoadedNetwork) -> None:
     """Say that volumes have another voxel size than what the network was trained on."""
     from tomotwin_lib.voxel_sizes import unlike_the_network
 
-    told = [problem for path in paths if (problem := unlike_the_network(path, loaded))]
+    told = [problem for path, size in sizes.items() if (problem := unlike_the_network(path, size, loaded))]
     if told:
         warn(told[0] + (f" (and {len(told) - 1} more)" if len(told) > 1 else ""))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tomotwin_lib.cli.calibration import add_calibration, check_calibration, keep_expected_picks
+from tomotwin_lib.cli.coordinates import same_voxel_size
 from tomotwin_lib.cli.limits import add_limits, print_limits
 from tomotwin_lib.cli.output import file_stems, print_table, report_paths, warn
 from tomotwin_lib.cli.similarities import check_similarity
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from tomotwin_lib.formats.volumes import Volume
 
 SUMMARY = "Write the coordinates of located particles for other programs."
-
-# Headers round, and so do those who type a number from them.
-_HEADERS_TOLERANCE = 0.01
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -214,7 +212,7 @@ def _destination(args: argparse.Namespace, tomogram: Volume | None, picks: pd.Da
 
 def _say_if_header_differs(name: str, header: float, voxel_size: float) -> None:
     """Say that the voxel size that was given, in Å, is not the one of the tomogram's header."""
-    if abs(voxel_size / header - 1) > _HEADERS_TOLERANCE:
+    if not same_voxel_size(voxel_size, header):
         warn(f"the header of {name} says {header:g} Å a voxel; --voxel-size {voxel_size:g} is taken instead")
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
@@ -18,7 +17,7 @@ from matplotlib.patches import Patch
 from scipy.ndimage import gaussian_filter
 
 from tomotwin_lib.figures.classes import PickClasses, pick_classes
-from tomotwin_lib.figures.style import GREY, colour, line_style, new_figure
+from tomotwin_lib.figures.style import GREY, colour, line_style, new_figure, outline
 
 #: Picks without a threshold that a picture shows: more would hide what they mark.
 MOST_PICKS = 150
@@ -29,9 +28,7 @@ _BLUR = 1.0
 # share of the sphere's diameter.
 _SMALLEST_CIRCLE = 0.5
 _LONGEST_EDGE_INCHES = 6.5
-_OUTLINE: list[patheffects.AbstractPathEffect] = [
-    patheffects.withStroke(linewidth=2.2, foreground="black", alpha=0.6)
-]
+_OUTLINE = outline(2.2, alpha=0.6)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -41,6 +42,11 @@ def colour(index: int) -> str:
 def line_style(index: int) -> LineStyle:
     """The line of the ``index``-th class: solid for the first round through the palette."""
     return LINE_STYLES[index // len(PALETTE) % len(LINE_STYLES)]
+
+
+def outline(width: float, alpha: float = 1.0) -> list[patheffects.AbstractPathEffect]:
+    """A black rim, for white or coloured lines and letters on grey pictures."""
+    return [patheffects.withStroke(linewidth=width, foreground="black", alpha=alpha)]
 
 
 def tidy(axes: Axes, grid: str | None = None) -> None:

@@ -118,19 +118,18 @@ class WindowDraws:
         places, labels = self.places(rng)
         windows = self.cut(places)
         for window, (number, middle) in zip(windows, places, strict=True):
-            if self._tomogram(number).noise is not None and rng.random() < self.fresh_noise:
-                self._renew_noise(window[0], number, middle, rng)
+            noise = self._tomogram(number).noise
+            if noise is not None and rng.random() < self.fresh_noise:
+                self._renew_noise(window[0], noise, middle, rng)
         return windows, torch.tensor(labels)
 
     def _renew_noise(
         self,
         window: torch.Tensor,  # (d, h, w), changed in place
-        number: int,
+        noise: torch.Tensor,  # of its tomogram
         middle: npt.NDArray[np.int64],
         rng: np.random.Generator,
     ) -> None:
-        noise = self._tomogram(number).noise
-        assert noise is not None
         half = self.window // 2
         other = [int(rng.integers(half, edge - half)) for edge in noise.shape]
         window += (noise[self._box(other)].float() - noise[self._box(middle)].float()) / GREY_LEVELS

@@ -10,7 +10,7 @@ import pytest
 from tomotwin_lib.formats.volumes import write_volume
 from tomotwin_lib.networks.checkpoint import load_network, save_checkpoint
 from tomotwin_lib.networks.registry import build_network
-from tomotwin_lib.voxel_sizes import differing_voxel_sizes, unlike_the_network
+from tomotwin_lib.voxel_sizes import differing_voxel_sizes, unlike_the_network, voxel_sizes
 
 NETWORK = {"identifier": "FullyConvolutional", "network_config": {"width": 2}, "distance": "COSINE"}
 
@@ -50,7 +50,8 @@ def test_a_network_knows_the_voxel_size_that_it_was_trained_at(
         voxel_size_in_angstrom=trained,
     )  # fmt: skip
     write_volume(tmp_path / "t.mrc", np.zeros((4, 4, 4), np.float32), tomogram)
-    told = unlike_the_network(tmp_path / "t.mrc", load_network(tmp_path / "n.pth", "cpu"))
+    sizes = voxel_sizes([tmp_path / "t.mrc"])
+    told = unlike_the_network(*next(iter(sizes.items())), load_network(tmp_path / "n.pth", "cpu"))
     assert (told is not None) == differs
     if told is not None:
         assert f"t.mrc has voxels of {tomogram:g} Å and n.pth was trained at {trained:g} Å" in told
