@@ -60,7 +60,12 @@ def _compare(options: argparse.Namespace) -> None:
             molecules, options.template_matching, options.angular_step, options.device
         )
     plan = Plan(
-        options.tomograms, tuple(options.shape), options.particles, options.seed, max(options.references)
+        options.tomograms,
+        tuple(options.shape),
+        options.particles,
+        options.seed,
+        max(options.references),
+        filtered=not options.unfiltered,
     )
     rows: list[dict[str, object]] = []
     kept: list[pd.DataFrame] = []
@@ -93,6 +98,7 @@ def _compare(options: argparse.Namespace) -> None:
         f"membranes, gold and other distractors; seed {plan.seed}. Each reference of a protein is cut from "
         "another tomogram of the same level. Not in any network's training: "
         f"{', '.join(options.unseen) or 'none'}. "
+        f"{'' if plan.filtered else 'Tomograms are not filtered. '}"
         f"{options.threads} threads. What failed is shown at {snr:g}."
     ]
     notes = {method.name: method.note for method in methods}
@@ -175,6 +181,11 @@ def _parser() -> argparse.ArgumentParser:
         "--particles", type=int, default=6, metavar="N", help="of each protein in each tomogram (%(default)s)"
     )
     add("--seed", type=int, default=1)
+    add(
+        "--unfiltered",
+        action="store_true",
+        help="tomograms are not filtered at 20 Å, behind which their noise would be measured",
+    )
     add(
         "--references",
         type=int,

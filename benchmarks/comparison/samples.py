@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,8 @@ class Plan:
     particles : of each class in each tomogram.
     seed : of everything.
     references : of each class.
+    filtered : tomograms are filtered at 20 Å, and the noise is measured behind the filter. Without one, less
+        of a noise of the same variance lies where the signal is.
     """
 
     tomograms: int
@@ -51,6 +53,7 @@ class Plan:
     particles: int = 6
     seed: int = 1
     references: int = 1
+    filtered: bool = True
 
 
 @dataclass(frozen=True)
@@ -101,13 +104,15 @@ def simulate_samples(folder: Path, molecules: Sequence[Molecule], snr: float, pl
     told = json.loads(json.dumps(asdict(plan) | {"classes": [molecule.code for molecule in molecules]}))
     for more in ("tomograms", "references"):  # More of the same may follow.
         told.pop(more)
+    if plan.filtered:
+        told.pop("filtered")  # as plans were written before there was a choice
     _require_same_plan(folder / "plan.json", told)
     level = folder / f"snr_{snr:g}"
     references = [_references(level, molecules, snr, plan, number) for number in range(plan.references)]
     samples = []
     for number in range(plan.tomograms):
         name = f"t{number:02d}"
-        imaging = _imaging([plan.seed, number], snr)
+        imaging = _imaging([plan.seed, number], snr, plan)
         sample = Sample(name, level / name, references, imaging)
         samples.append(sample)
         if sample.folder.is_dir():
@@ -137,7 +142,7 @@ def _references(
     specimen = build_specimen(
         shape, molecules, rng=rng, particles_per_class=_IN_REFERENCES, margin=HALF + 1.0
     )
-    data = _imaged(specimen, _imaging(seeds, snr), *seeds)
+    data = _imaged(specimen, _imaging(seeds, snr, plan), *seeds)
 
     def write(new: Path) -> None:
         size = molecules[0].voxel_size_in_angstrom
@@ -155,9 +160,10 @@ def _room_for(molecules: Sequence[Molecule]) -> tuple[int, int, int]:
     return 48 + 2 * (HALF + 1), edge, edge
 
 
-def _imaging(seeds: Sequence[int], snr: float) -> Imaging:
+def _imaging(seeds: Sequence[int], snr: float, plan: Plan) -> Imaging:
     defocus = float(np.random.default_rng([*seeds, 7]).uniform(*_DEFOCUS))
-    return Imaging(snr=snr, defocus_in_micrometres=defocus)
+    imaging = Imaging(snr=snr, defocus_in_micrometres=defocus)
+    return imaging if plan.filtered else replace(imaging, low_pass_in_angstrom=None)
 
 
 def _imaged(specimen: Specimen, imaging: Imaging, seed: int, number: int) -> npt.NDArray[np.float32]:

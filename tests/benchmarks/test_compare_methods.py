@@ -18,6 +18,7 @@ from benchmarks.comparison.promises import promises, promises_table
 from benchmarks.comparison.report import worst_figure, worst_table
 from benchmarks.comparison.samples import Plan, simulate_samples
 from benchmarks.comparison.worst_picks import FALSE, MISS, NOTHING, faults, worst
+from tomotwin_lib.errors import InputError
 from tomotwin_lib.figures.style import png_bytes
 from tomotwin_lib.formats.volumes import read_subvolume, write_volume
 from tomotwin_lib.networks.checkpoint import LoadedNetwork
@@ -141,3 +142,17 @@ def test_networks_compare_with_the_mean_of_several_references(tmp_path: Path) ->
     with torch.inference_mode():
         expected = functional.normalize(network(inputs[:, None]).mean(dim=0), dim=0)
     np.testing.assert_allclose(vectors[0], expected, atol=1e-4)
+
+
+def test_tomograms_that_are_not_filtered_are_a_plan_of_their_own(tmp_path: Path) -> None:
+    molecules = sorted(map(molecule_of_kind, KINDS.values()), key=lambda molecule: molecule.radius)[:2]
+    plan = Plan(1, (48, 96, 96), particles=1)
+    shares = []
+    for name, own in (("filtered", plan), ("unfiltered", replace(plan, filtered=False))):
+        (sample,) = simulate_samples(tmp_path / name, molecules, 0.1, own)
+        power = np.abs(np.fft.rfftn(sample.data())) ** 2
+        shares.append(power[:, 40:48].mean() / power[:, 16:24].mean())
+    # Half the amplitude at 20 Å, which is the highest frequency: a quarter of the power there.
+    assert shares[1] > 2 * shares[0]
+    with pytest.raises(InputError, match="tomograms of another"):
+        simulate_samples(tmp_path / "filtered", molecules, 0.1, replace(plan, filtered=False))
