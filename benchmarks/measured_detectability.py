@@ -40,6 +40,13 @@ _SHELLS = _HALF + 1
 _WEDGES = 9
 _LOWEST_SHELL = 1.5  # below it lies the window's mean
 _TRIED = 40  # particles for finding out how angles are meant
+_AT_ONCE = 64  # orientations
+
+_Spectra = npt.NDArray[np.complexfloating]
+_Map = npt.NDArray[np.float64]
+
+ORIENTATIONS = 768
+"""Searched of each density: about 20° apart, so that large particles, which need finer ones, seem harder."""
 
 Particles = tuple[npt.NDArray[np.float32], pd.DataFrame]
 """Windows (k, z, y, x), protein bright; and class, the angles and the centre's offset z, y, x of each."""
@@ -58,25 +65,43 @@ def measured_detectability(particles: Particles, molecules: Mapping[str, Molecul
     InputError
         If there are fewer than ``FEWEST_PARTICLES``.
     """
-    windows, truth = particles
-    if len(truth) < FEWEST_PARTICLES:
-        raise InputError(
-            "particles",
-            f"{len(truth)} lie {_HALF} voxels or more off the faces",
-            f"Give tomograms with {FEWEST_PARTICLES} or more",
-        )
-    images = np.fft.rfftn(windows, axes=(1, 2, 3))
-    some = slice(None, _TRIED)
-    turn = max(
-        _CONVENTIONS, key=lambda one: _coherence(images[some], _densities(truth[some], molecules, one))
-    )
-    densities = _densities(truth, molecules, turn)
-    transfer = _transfer(images, densities)
-    noise = _by_bin((np.abs(images - transfer * densities) ** 2).mean(axis=0))
-    noise /= np.maximum(_by_bin(np.ones(noise.shape)), 1)
-    weights = transfer**2 / np.maximum(noise, 1e-12 * noise.max()) * _COUNTS * (_RADII >= _LOWEST_SHELL)
-    squares = pd.Series((np.abs(densities) ** 2 * weights).sum(axis=(1, 2, 3)), index=truth["class"])
+    densities, transfer, weights = _measured(particles, molecules)
+    powers = (np.abs(transfer * densities) ** 2 * weights * _COUNTS).sum(axis=(1, 2, 3))
+    squares = pd.Series(powers, index=particles[1]["class"])
     return {str(label): float(np.sqrt(value)) for label, value in squares.groupby(level=0).mean().items()}
+
+
+def told_apart(
+    particles: Particles, molecules: Mapping[str, Molecule], orientations: int = ORIENTATIONS
+) -> dict[str, float]:
+    """Of each class, the share of particles that resemble their own density more than any other.
+
+    Places and densities are known, noise and transfer measured as for :func:`measured_detectability`; only
+    orientations are searched. So it tells what a search that knows the densities would confuse.
+
+    Parameters
+    ----------
+    particles, molecules : as for :func:`measured_detectability`.
+    orientations : random ones, of each density.
+    """
+    windows, truth = particles
+    _, transfer, weights = _measured(particles, molecules)
+    factor = transfer * weights
+    rows = windows.reshape(len(windows), -1)
+    rotations = Rotation.random(orientations, rng=0)
+    best = {}
+    for code in sorted(set(truth["class"])):
+        own = np.full(len(rows), -np.inf)
+        for start in range(0, orientations, _AT_ONCE):
+            some = rotations[start : start + _AT_ONCE]
+            spectra = _spectra(molecules[code], some, np.zeros((len(some), 3)))
+            filtered = np.fft.irfftn(spectra * factor, s=(EDGE,) * 3, axes=(1, 2, 3)).astype(np.float32)
+            norms = np.sqrt((np.abs(spectra * transfer) ** 2 * weights * _COUNTS).sum(axis=(1, 2, 3)))
+            own = np.maximum(own, (rows @ filtered.reshape(len(some), -1).T / norms).max(axis=1))
+        best[code] = own
+    nearest = pd.DataFrame(best).idxmax(axis=1)
+    right = (nearest == truth["class"]).groupby(truth["class"]).mean()
+    return {str(label): float(share) for label, share in right.items()}
 
 
 def read_particles(places: Iterable[tuple[Path, Path]]) -> Particles:
@@ -105,6 +130,27 @@ def read_particles(places: Iterable[tuple[Path, Path]]) -> Particles:
     return np.array(windows, dtype=np.float32), pd.concat(tables, ignore_index=True)
 
 
+def _measured(particles: Particles, molecules: Mapping[str, Molecule]) -> tuple[_Spectra, _Map, _Map]:
+    """Spectra of the particles' densities in their poses, the transfer, and one over the noise's power."""
+    windows, truth = particles
+    if len(truth) < FEWEST_PARTICLES:
+        raise InputError(
+            "particles",
+            f"{len(truth)} lie {_HALF} voxels or more off the faces",
+            f"Give tomograms with {FEWEST_PARTICLES} or more",
+        )
+    images = np.fft.rfftn(windows, axes=(1, 2, 3))
+    some = slice(None, _TRIED)
+    convention = max(
+        _CONVENTIONS, key=lambda one: _coherence(images[some], _densities(truth[some], molecules, one))
+    )
+    densities = _densities(truth, molecules, convention)
+    transfer = _transfer(images, densities)
+    noise = _by_bin((np.abs(images - transfer * densities) ** 2).mean(axis=0))
+    noise /= np.maximum(_by_bin(np.ones(noise.shape)), 1)
+    return densities, transfer, (_RADII >= _LOWEST_SHELL) / np.maximum(noise, 1e-12 * noise.max())
+
+
 _Convention = tuple[str, tuple[str, ...], bool]
 # Axes that are turned about, the order of the three angles, and whether they turn the volume to the particle.
 _CONVENTIONS: tuple[_Convention, ...] = tuple(
@@ -124,42 +170,44 @@ _BINS += np.minimum((_TILTS * _WEDGES / 90).astype(np.int64), _WEDGES - 1)
 _COUNTS = np.where(np.isin(np.arange(_HALF + 1), (0, _HALF)), 1.0, 2.0)
 
 
-def _by_bin(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _by_bin(values: _Map) -> _Map:
     """Sums over each bin of frequencies, at every frequency of it."""
     sums = np.bincount(_BINS.ravel(), (values * _COUNTS).ravel(), _SHELLS * _WEDGES)
     return np.asarray(sums[_BINS])
 
 
-def _transfer(
-    images: npt.NDArray[np.complexfloating], densities: npt.NDArray[np.complexfloating]
-) -> npt.NDArray[np.float64]:
+def _transfer(images: _Spectra, densities: _Spectra) -> _Map:
     together = _by_bin((images * densities.conj()).real.sum(axis=0))
     return together / np.maximum(_by_bin((np.abs(densities) ** 2).sum(axis=0)), 1e-12)
 
 
-def _coherence(images: npt.NDArray[np.complexfloating], densities: npt.NDArray[np.complexfloating]) -> float:
+def _coherence(images: _Spectra, densities: _Spectra) -> float:
     """How much of the images their densities explain where details lie, which wrong angles blur."""
     together = (images * densities.conj()).real.sum(axis=0) * _COUNTS
     return float(together[(_RADII >= _SHELLS / 4) & (_RADII < _SHELLS / 2)].sum())
 
 
-def _densities(
-    truth: pd.DataFrame, molecules: Mapping[str, Molecule], convention: _Convention
-) -> npt.NDArray[np.complex128]:
+def _densities(truth: pd.DataFrame, molecules: Mapping[str, Molecule], convention: _Convention) -> _Spectra:
     """The spectrum of each particle's turned and shifted density, in its window."""
     axes, order, inverse = convention
     rotations = Rotation.from_euler(axes, truth[list(order)].to_numpy(), degrees=True)
     if inverse:
         rotations = rotations.inv()
-    windows = np.zeros((len(truth), EDGE, EDGE, EDGE), np.float32)
-    for number, (label, offset) in enumerate(
-        zip(truth["class"], truth[["z", "y", "x"]].to_numpy(), strict=True)
-    ):
-        copy = render_copies(molecules[str(label)], rotations[[number]], offset[None])[0].numpy()
-        edge = min(len(copy), EDGE - 1)  # odd, as the copy's; no particle is larger than its window
-        cut = (slice((len(copy) - edge) // 2, (len(copy) + edge) // 2),) * 3
-        windows[number][(slice(_HALF - edge // 2, _HALF + edge // 2 + 1),) * 3] = copy[cut]
-    return np.fft.rfftn(windows, axes=(1, 2, 3))
+    offsets = truth[["z", "y", "x"]].to_numpy()
+    spectra = np.empty((len(truth), EDGE, EDGE, _HALF + 1), np.complex64)
+    for code, rows in truth.groupby("class").indices.items():
+        spectra[rows] = _spectra(molecules[str(code)], rotations[rows], offsets[rows])
+    return spectra
+
+
+def _spectra(molecule: Molecule, rotations: Rotation, offsets: npt.NDArray[np.floating]) -> _Spectra:
+    copies = render_copies(molecule, rotations, offsets).numpy()
+    windows = np.zeros((len(copies), EDGE, EDGE, EDGE), np.float32)
+    edge = min(copies.shape[1], EDGE - 1)  # odd, as the copies'; no particle is larger than its window
+    first, last = (copies.shape[1] - edge) // 2, (copies.shape[1] + edge) // 2
+    middle = slice(_HALF - edge // 2, _HALF + edge // 2 + 1)
+    windows[:, middle, middle, middle] = copies[:, first:last, first:last, first:last]
+    return np.asarray(np.fft.rfftn(windows, axes=(1, 2, 3)), dtype=np.complex64)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -174,9 +222,12 @@ def _run(options: argparse.Namespace) -> int:
     missing = sorted(set(particles[1]["class"]) - set(molecules))
     if missing:
         raise InputError(options.structures, f"it does not hold {', '.join(missing)}", "Add them")
-    say("| protein | d' |\n| --- | --- |")
-    for label, ratio in sorted(measured_detectability(particles, molecules).items(), key=lambda row: row[1]):
-        say(f"| {label} | {ratio:.1f} |")
+    ratios = measured_detectability(particles, molecules)
+    shares = told_apart(particles, molecules) if options.tell_apart else {}
+    say("| protein | d' |" + (" told apart |" if shares else ""))
+    say("| --- | --- |" + (" --- |" if shares else ""))
+    for label, ratio in sorted(ratios.items(), key=lambda row: row[1]):
+        say(f"| {label} | {ratio:.1f} |" + (f" {shares[label]:.0%} |" if shares else ""))
     return 0
 
 
@@ -198,6 +249,11 @@ def _parser() -> CommandParser:
         help="with tomogram.mrc (protein dark) and truth.txt or particle_positions.txt; all of one kind",
     )  # fmt: skip
     parser.add_argument("--structures", type=Path, required=True, metavar="FOLDER", help="density maps")
+    parser.add_argument(
+        "--tell_apart",
+        action="store_true",
+        help="also how many particles resemble their own density most, the others in the tomograms less",
+    )
     return parser
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from benchmarks.detectability import detectability
-from benchmarks.measured_detectability import EDGE, measured_detectability, read_particles
+from benchmarks.measured_detectability import EDGE, measured_detectability, read_particles, told_apart
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.ground_truth import write_particle_positions
 from tomotwin_lib.formats.volumes import write_volume
@@ -72,3 +72,16 @@ def test_positions_without_angles_are_refused(folder: Path) -> None:
     bare.to_csv(folder / "bare.txt", sep=" ", header=False, index=False)
     with pytest.raises(InputError, match="no angles"):
         measured(folder, "bare.txt")
+
+
+def test_what_differs_is_told_apart_and_noise_is_not(folder: Path) -> None:
+    windows, truth = read_particles([(folder / "tomogram.mrc", folder / "truth.txt")])
+    other = made_up_molecule(np.random.default_rng(4), "other")
+    molecules = {MOLECULE.code: MOLECULE, other.code: other}
+    # One that is named wrongly does not count as right.
+    truth.loc[0, "class"] = other.code
+    found = told_apart((windows, truth), molecules, orientations=64)
+    assert found[MOLECULE.code] > 0.9 and found[other.code] == 0.0
+    noise = np.random.default_rng(0).standard_normal(windows.shape).astype(np.float32)
+    by_chance = told_apart((noise, truth), molecules, orientations=64)
+    assert by_chance[MOLECULE.code] < 0.9
