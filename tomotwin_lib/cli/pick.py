@@ -164,7 +164,7 @@ def run(args: argparse.Namespace) -> None:
             )
         rows.append((references[index], f"{len(chosen):,}", f"{(picks['predicted_class'] == index).sum():,}"))
     if args.png and tomogram is not None:
-        outputs.append(_draw(folder, tomogram, kept))
+        outputs.append(_draw(folder, tomogram, kept, destination.voxel_size_in_angstrom))
     if not len(picks):
         warn(f"nothing was located for {', '.join(wanted)}: the files are empty")
     elif len(promised) and not len(kept):
@@ -256,13 +256,13 @@ def _targets(references: Sequence[str], wanted: Sequence[str] | None) -> list[in
     return sorted(chosen)
 
 
-def _draw(folder: Path, tomogram: Volume, kept: pd.DataFrame) -> Path:
+def _draw(folder: Path, tomogram: Volume, kept: pd.DataFrame, voxel_size: float | None) -> Path:
     from tomotwin_lib.figures import orthoslices_with_picks, save_figure
 
     figure = orthoslices_with_picks(
         tomogram.data,
         kept,
-        voxel_size_in_angstrom=tomogram.voxel_size_in_angstrom,
+        voxel_size_in_angstrom=voxel_size,
         title=f"{tomogram.path.name}: {len(kept):,} picks",
     )
     return save_figure(folder / "picks.png", figure)

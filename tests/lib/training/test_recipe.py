@@ -53,6 +53,15 @@ def test_bad_values_are_named(given: dict[str, Any], told: str) -> None:
         read(**given)
 
 
-def test_the_shipped_configuration_is_one_of_this_training_too() -> None:
-    configuration = read_configuration("on_tomograms", Recipe.from_configuration)
+@pytest.mark.parametrize("name", ["on_tomograms", "on_tomograms_wide"])
+def test_the_shipped_configurations_are_of_this_training_too(name: str) -> None:
+    configuration = read_configuration(name, Recipe.from_configuration)
     assert configuration["identifier"] == "FullyConvolutional"
+
+
+def test_the_wide_configuration_goes_on_with_a_network_of_the_other() -> None:
+    narrow, wide = (
+        read_configuration(name, Recipe.from_configuration)["network_config"]
+        for name in ("on_tomograms", "on_tomograms_wide")
+    )
+    assert wide == {**narrow, "width": 2 * narrow["width"]}
