@@ -12,7 +12,7 @@ TOMOGRAMS = 240
 MADE_UP = 600
 
 
-def add_pool(parser: argparse.ArgumentParser) -> None:
+def add_pool(parser: argparse.ArgumentParser, tomograms: int = TOMOGRAMS) -> None:
     """Add what a pool is made of."""
     parser.add_argument("--structures", type=Path, metavar="FOLDER", help="density maps and atomic models")
     parser.add_argument("--exclude", nargs="+", default=[], metavar="LABEL", help="structures left out")
@@ -20,7 +20,7 @@ def add_pool(parser: argparse.ArgumentParser) -> None:
         "--made_up", type=int, default=MADE_UP, metavar="N", help="made-up molecules (%(default)s)"
     )
     parser.add_argument(
-        "--tomograms", type=int, default=TOMOGRAMS, metavar="N", help="in the pool (%(default)s)"
+        "--tomograms", type=int, default=tomograms, metavar="N", help="in the pool (%(default)s)"
     )
 
 
