@@ -83,14 +83,13 @@ def losses(
 
 def table(found: pd.DataFrame) -> str:
     """Markdown: each network's mean, and how far it is from the first's, with standard errors."""
-    first = found.iloc[:, 0]
+    apart = found.sub(found.iloc[:, 0], axis=0)
+    figures = zip(found, found.mean(), found.sem(), apart.mean(), apart.sem(), strict=True)
     lines = ["| network | loss | less the first's |", "| --- | --- | --- |"]
-    for name in map(str, found.columns):
-        apart = found[name] - first
-        lines.append(
-            f"| {name} | {found[name].mean():.3f} ± {found[name].sem():.3f} | "
-            f"{apart.mean():+.3f} ± {apart.sem():.3f} |"
-        )
+    lines += [
+        f"| {one!s} | {mean:.3f} ± {error:.3f} | {less:+.3f} ± {own:.3f} |"
+        for one, mean, error, less, own in figures
+    ]
     return "\n".join(lines)
 
 
