@@ -27,7 +27,7 @@ from benchmarks.comparison.promises import promises
 from benchmarks.comparison.report import comparison_table, worst_figure, write_report
 from benchmarks.comparison.samples import Plan, Sample, simulate_samples
 from benchmarks.comparison.scores import COLUMNS, Scored, score_method
-from benchmarks.comparison.worst_picks import faults, worst
+from benchmarks.comparison.worst_picks import fault_counts, faults, worst
 from benchmarks.machine import usable_cores
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.figures.style import save_figure
@@ -69,7 +69,8 @@ def _compare(options: argparse.Namespace) -> None:
     )
     rows: list[dict[str, object]] = []
     kept: list[pd.DataFrame] = []
-    told_worst: tuple[float, list[Sample], Scored, dict[str, Picked]] | None = None
+    wrong: list[dict[str, object]] = []
+    told_worst: tuple[float, list[Sample], pd.DataFrame] | None = None
     for snr in options.snr:
         samples = simulate_samples(output / "tomograms", molecules, snr, plan)
         truths = {sample.name: sample.truth() for sample in samples}
@@ -82,14 +83,15 @@ def _compare(options: argparse.Namespace) -> None:
             print(comparison_table(pd.DataFrame(scored.rows)), flush=True)
             if isinstance(method, NetworkMethod):
                 kept.append(promises(snr, picked, truths, box_sizes).assign(method=method.name))
+            failed = _faults(samples, scored, picked, box_sizes)
+            wrong.append({"snr": snr, "method": method.name, **fault_counts(failed, box_sizes)})
             nearer = told_worst is None or abs(snr - options.worst_at) < abs(told_worst[0] - options.worst_at)
             if method is methods[0] and nearer:
-                told_worst = snr, samples, scored, picked
+                told_worst = snr, samples, worst(failed)
     if told_worst is None:
         print("one tomogram gives no threshold for another: give two or more for scores")
         return
-    snr, samples, scored, picked = told_worst
-    failed = worst(_faults(samples, scored, picked, box_sizes))
+    snr, samples, failed = told_worst
     by_name = {sample.name: sample for sample in samples}
     figure = worst_figure(failed, lambda name: by_name[name].data(), box_sizes)
     about = [
@@ -103,7 +105,9 @@ def _compare(options: argparse.Namespace) -> None:
     ]
     notes = {method.name: method.note for method in methods}
     promised = pd.concat(kept, ignore_index=True) if kept else None
-    paths = write_report(output, pd.DataFrame(rows, columns=COLUMNS), notes, about, failed, promised)
+    paths = write_report(
+        output, pd.DataFrame(rows, columns=COLUMNS), notes, about, failed, pd.DataFrame(wrong), promised
+    )
     paths.append(save_figure(output / "worst_picks.png", figure))
     print("\n".join(map(str, paths)))
 

@@ -1,8 +1,9 @@
-"""``python -m benchmarks.loss_on_new_tomograms``: networks compared more sharply than picks can.
+"""``python -m benchmarks.loss_on_new_tomograms``: how well networks tell molecules apart.
 
 F1 on a few tomograms depends on some dozens of particles: differences below 0.03 say little. The contrastive
-loss of networks on the very same windows differs by chance much less, and the better picker has had the lower
-one. The tomograms are a pool's of another seed than trainings have, so none of them was trained on.
+loss of networks on the very same windows differs by chance much less. It tells how well molecules are told
+apart, not how rarely background looks like one: false picks are one position in many thousands, and windows
+are few. The tomograms are a pool's of another seed than trainings have, so none was trained on.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.comparison.promises import promises_table
-from benchmarks.comparison.worst_picks import FALSE, MISS
+from benchmarks.comparison.worst_picks import COUNTED, FALSE, MISS
 from tomotwin_lib.figures.style import colour, new_figure, outline, say_empty, short_names
 from tomotwin_lib.files import atomic_path
 
@@ -67,6 +67,15 @@ def worst_table(worst: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def counts_table(wrong: pd.DataFrame) -> str:
+    """How many faults of each kind each method made, from lines of ``snr``, ``method`` and the counts."""
+    kinds = {kind: "missed" if kind == MISS else f"false: {kind}" for kind in COUNTED}
+    lines = [_line(["SNR", "method", *kinds.values()]), _line(["---"] * (2 + len(kinds)))]
+    for row in wrong.to_dict("records"):
+        lines.append(_line([f"{row['snr']:g}", row["method"], *(row[kind] for kind in kinds)]))
+    return "\n".join(lines)
+
+
 def labels(worst: pd.DataFrame) -> list[str]:
     """``false pick 1`` and so on, each kind counted by itself."""
     numbers = worst.groupby("kind").cumcount() + 1
@@ -79,6 +88,7 @@ def write_report(
     notes: Mapping[str, str],
     about: Sequence[str],
     worst: pd.DataFrame,
+    wrong: pd.DataFrame,
     promised: pd.DataFrame | None = None,
 ) -> list[Path]:
     """Write ``compare_methods.md`` and ``.csv``, and ``worst_picks.csv``.
@@ -89,6 +99,7 @@ def write_report(
     notes : by method, what else to know.
     about : lines on how it was made.
     worst : what :func:`worst_table` shows.
+    wrong : what :func:`counts_table` shows.
     promised : what :func:`~.promises.promises_table` shows, where a network was compared.
     """
     table, numbers, faults = (
@@ -108,7 +119,8 @@ def write_report(
         lines += ["## Promised and kept", "", _PROMISES, "", promises_table(promised), ""]
     lines += ["## What failed", "", "The false picks furthest above their honest thresholds and the misses "
               f"furthest below, of {next(iter(notes))}.", "", worst_table(worst), "",
-              "![Slices through each](worst_picks.png)"]  # fmt: skip
+              "![Slices through each](worst_picks.png)", "", "## What lies where false picks are", "",
+              "All false picks and misses at the honest thresholds.", "", counts_table(wrong)]  # fmt: skip
     with atomic_path(table) as path:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     for content, target in ((rows, numbers), (worst, faults)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,11 @@ COLUMNS = [
     "distance",
 ]  # fmt: skip
 
+ANOTHER, OWN, THING = "another protein", "its own, again or off centre", "a distractor"
+COUNTED = [ANOTHER, OWN, THING, NOTHING, MISS]
+"""What :func:`fault_counts` counts: what lies where false picks are, and misses."""
+
+_AGAIN = ", again or off centre"
 _AROUND = 2  # voxels around a false pick that are searched for a distractor
 
 
@@ -97,6 +102,17 @@ def faults(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def fault_counts(table: pd.DataFrame, classes: Collection[str]) -> dict[str, int]:
+    """How many faults of each kind ``COUNTED`` there are among those of :func:`faults`."""
+    false = table.loc[table["kind"] == FALSE, "what"].astype(str)
+    own = false.str.endswith(_AGAIN)
+    another, nothing = false.isin(set(classes)), false == NOTHING
+    counts = {ANOTHER: another, OWN: own, THING: ~(own | another | nothing), NOTHING: nothing}
+    return {name: int(some.sum()) for name, some in counts.items()} | {
+        MISS: int((table["kind"] == MISS).sum())
+    }
+
+
 def worst(table: pd.DataFrame, count: int = 10) -> pd.DataFrame:
     """The false picks furthest above, and the misses furthest below their thresholds; the worst first.
 
@@ -113,7 +129,7 @@ def _particle_hit(shares: npt.NDArray[np.float64], classes: npt.NDArray[np.objec
     if not len(shares) or shares.min() >= 1:
         return None
     hit = str(classes[int(shares.argmin())])
-    return f"{hit}, again or off centre" if hit == own else hit
+    return f"{hit}{_AGAIN}" if hit == own else hit
 
 
 def _distractor(

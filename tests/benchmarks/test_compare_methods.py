@@ -15,9 +15,19 @@ from benchmarks.compare_methods import main
 from benchmarks.comparison.methods import NetworkMethod
 from benchmarks.comparison.picking import Picked
 from benchmarks.comparison.promises import promises, promises_table
-from benchmarks.comparison.report import worst_figure, worst_table
+from benchmarks.comparison.report import counts_table, worst_figure, worst_table
 from benchmarks.comparison.samples import Plan, simulate_samples
-from benchmarks.comparison.worst_picks import FALSE, MISS, NOTHING, faults, worst
+from benchmarks.comparison.worst_picks import (
+    ANOTHER,
+    FALSE,
+    MISS,
+    NOTHING,
+    OWN,
+    THING,
+    fault_counts,
+    faults,
+    worst,
+)
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.figures.style import png_bytes
 from tomotwin_lib.formats.volumes import read_subvolume, write_volume
@@ -69,6 +79,13 @@ def test_each_fault_is_told_with_its_reason(failed: pd.DataFrame) -> None:
     assert np.isnan(missed.loc["2xyz", "similarity"])
 
 
+def test_faults_are_counted_by_what_lies_there(failed: pd.DataFrame) -> None:
+    counts = fault_counts(failed, SIZES)
+    assert counts == {ANOTHER: 1, OWN: 1, THING: 1, NOTHING: 1, MISS: 2}
+    text = counts_table(pd.DataFrame([{"snr": 0.1, "method": "net", **counts}]))
+    assert text.splitlines()[-1] == "| 0.1 | net | 1 | 1 | 1 | 1 | 2 |"
+
+
 def test_the_worst_come_first_and_are_shown(failed: pd.DataFrame) -> None:
     table = worst(failed, 3)
     assert list(table["kind"]) == [FALSE] * 3 + [MISS] * 2
@@ -115,6 +132,7 @@ def test_comparison_runs_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert set(scores["proteins"]) == {"seen", "unseen"} and len(scores) == 4
     assert scores["honest_f1"].between(0, 1).all()
     assert "template_matching_clean" in table and "What failed" in table
+    assert "| 1 | template_matching_reference | " in table.split("## What lies where false picks are")[1]
     assert (tmp_path / "out" / "worst_picks.png").stat().st_size > 0
     stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("t0*/*")}
     stored |= {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.tloc")}
