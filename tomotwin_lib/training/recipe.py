@@ -101,8 +101,8 @@ class Recipe:
     noise, gain, offset : as ``aug_noise``, ``aug_gain`` and ``aug_offset`` of the training on subvolumes.
     own_statistics : share of windows that are standardised by themselves, as references are, and not by the
         statistics of their tomogram.
-    fresh_noise : share of windows whose noise is exchanged for that of another place, where it is known by
-        itself, as in the pool of simulated tomograms.
+    fresh_noise : share of windows, but hard ones, whose noise is exchanged for that of another place, where
+        it is known by itself, as in the pool of simulated tomograms.
     """
 
     shares: Shares = Shares()

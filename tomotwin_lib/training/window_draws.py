@@ -37,8 +37,9 @@ class WindowDraws:
     jitter : most voxels, along each axis, by which a particle's window may be off its nearest voxel.
     subvolumes : single particles to draw from too, as :func:`~.centred_subvolumes.read_centred_subvolumes`
         reads them. A class may be in both.
-    fresh_noise : share of the windows whose noise is exchanged for that of another place of their tomogram,
-        where that is known. Without it a network learns to recognise each particle by its noise.
+    fresh_noise : share of the windows, but hard ones, whose noise is exchanged for that of another place of
+        their tomogram, where that is known. Without it a network learns to recognise each particle by its
+        noise.
 
     Attributes
     ----------
@@ -117,7 +118,9 @@ class WindowDraws:
         """
         places, labels = self.places(rng)
         windows = self.cut(places)
-        for window, (number, middle) in zip(windows, places, strict=True):
+        # The last are the hard ones: with other noise they would look like no particle any more.
+        renewed = len(places) - self.shares.hard
+        for window, (number, middle) in zip(windows[:renewed], places[:renewed], strict=True):
             noise = self._tomogram(number).noise
             if noise is not None and rng.random() < self.fresh_noise:
                 self._renew_noise(window[0], noise, middle, rng)
