@@ -60,6 +60,9 @@ def losses(
     shares = Shares(subvolumes=0, hard=0, background=12)
     window = next(iter(networks.values())).window_size
     draws = WindowDraws(tomograms, window, shares, recipe.jitter, fresh_noise=0.0)
+    # Of the embedding's size only losses by class want to know.
+    loss = MetricLoss(TrainSettings(loss="SupConLoss"), "COSINE", len(draws.classes), 0).to(device)
+    loss.loss.temperature = temperature
     rows = []
     for number in tqdm(range(batches), desc="batches", disable=not progress):
         rng = np.random.default_rng(number)
@@ -73,10 +76,6 @@ def losses(
             with training_precision(torch.device(device)):
                 embeddings = network(windows)
             embeddings = embeddings.float()
-            loss = MetricLoss(
-                TrainSettings(loss="SupConLoss"), "COSINE", len(draws.classes), embeddings.shape[1]
-            )
-            loss.loss.temperature = temperature
             row[name] = float(loss(embeddings[known], labels[known], embeddings[~known]))
         rows.append(row)
     return pd.DataFrame(rows)

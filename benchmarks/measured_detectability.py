@@ -13,6 +13,7 @@ import argparse
 import itertools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -52,8 +53,27 @@ Particles = tuple[npt.NDArray[np.float32], pd.DataFrame]
 """Windows (k, z, y, x), protein bright; and class, the angles and the centre's offset z, y, x of each."""
 
 
-def measured_detectability(particles: Particles, molecules: Mapping[str, Molecule]) -> dict[str, float]:
-    """The d' of each class, from all particles together.
+@dataclass(frozen=True)
+class Measured:
+    """What particles say of their imaging.
+
+    Attributes
+    ----------
+    windows, truth : the particles.
+    densities : (k, …) half spectra of their densities in their poses.
+    transfer : what the imaging makes of a density, at each frequency of the half spectrum.
+    weights : one over the power of the noise there; 0 where the window's mean lies.
+    """
+
+    windows: npt.NDArray[np.float32]
+    truth: pd.DataFrame
+    densities: _Spectra
+    transfer: _Map
+    weights: _Map
+
+
+def measure(particles: Particles, molecules: Mapping[str, Molecule]) -> Measured:
+    """Transfer and noise, with the convention of the angles with which densities and windows agree best.
 
     Parameters
     ----------
@@ -65,29 +85,49 @@ def measured_detectability(particles: Particles, molecules: Mapping[str, Molecul
     InputError
         If there are fewer than ``FEWEST_PARTICLES``.
     """
-    densities, transfer, weights = _measured(particles, molecules)
-    powers = (np.abs(transfer * densities) ** 2 * weights * _COUNTS).sum(axis=(1, 2, 3))
-    squares = pd.Series(powers, index=particles[1]["class"])
+    windows, truth = particles
+    if len(truth) < FEWEST_PARTICLES:
+        raise InputError(
+            "particles",
+            f"{len(truth)} lie {_HALF} voxels or more off the faces",
+            f"Give tomograms with {FEWEST_PARTICLES} or more",
+        )
+    images = np.fft.rfftn(windows, axes=(1, 2, 3))
+    some = slice(None, _TRIED)
+    convention = max(
+        _CONVENTIONS, key=lambda one: _coherence(images[some], _densities(truth[some], molecules, one))
+    )
+    densities = _densities(truth, molecules, convention)
+    transfer = _transfer(images, densities)
+    noise = _by_bin((np.abs(images - transfer * densities) ** 2).mean(axis=0))
+    noise /= np.maximum(_by_bin(np.ones(noise.shape)), 1)
+    weights = (_RADII >= _LOWEST_SHELL) / np.maximum(noise, 1e-12 * noise.max())
+    return Measured(windows, truth, densities, transfer, weights)
+
+
+def measured_detectability(measured: Measured) -> dict[str, float]:
+    """The d' of each class, from all particles together."""
+    powers = (np.abs(measured.transfer * measured.densities) ** 2 * measured.weights * _COUNTS).sum((1, 2, 3))
+    squares = pd.Series(powers, index=measured.truth["class"])
     return {str(label): float(np.sqrt(value)) for label, value in squares.groupby(level=0).mean().items()}
 
 
 def told_apart(
-    particles: Particles, molecules: Mapping[str, Molecule], orientations: int = ORIENTATIONS
+    measured: Measured, molecules: Mapping[str, Molecule], orientations: int = ORIENTATIONS
 ) -> dict[str, float]:
     """Of each class, the share of particles that resemble their own density more than any other.
 
-    Places and densities are known, noise and transfer measured as for :func:`measured_detectability`; only
-    orientations are searched. So it tells what a search that knows the densities would confuse.
+    Places, densities, noise and transfer are known; only orientations are searched. So it tells what a search
+    that knows the densities would confuse.
 
     Parameters
     ----------
-    particles, molecules : as for :func:`measured_detectability`.
+    measured, molecules : what :func:`measure` returned, and was given.
     orientations : random ones, of each density.
     """
-    windows, truth = particles
-    _, transfer, weights = _measured(particles, molecules)
+    truth, transfer, weights = measured.truth, measured.transfer, measured.weights
     factor = transfer * weights
-    rows = windows.reshape(len(windows), -1)
+    rows = measured.windows.reshape(len(measured.windows), -1)
     rotations = Rotation.random(orientations, rng=0)
     best = {}
     for code in sorted(set(truth["class"])):
@@ -128,27 +168,6 @@ def read_particles(places: Iterable[tuple[Path, Path]]) -> Particles:
         offsets = pd.DataFrame((centres - nearest)[inside], columns=["z", "y", "x"])
         tables.append(pd.concat([truth[inside].reset_index(drop=True), offsets], axis=1))
     return np.array(windows, dtype=np.float32), pd.concat(tables, ignore_index=True)
-
-
-def _measured(particles: Particles, molecules: Mapping[str, Molecule]) -> tuple[_Spectra, _Map, _Map]:
-    """Spectra of the particles' densities in their poses, the transfer, and one over the noise's power."""
-    windows, truth = particles
-    if len(truth) < FEWEST_PARTICLES:
-        raise InputError(
-            "particles",
-            f"{len(truth)} lie {_HALF} voxels or more off the faces",
-            f"Give tomograms with {FEWEST_PARTICLES} or more",
-        )
-    images = np.fft.rfftn(windows, axes=(1, 2, 3))
-    some = slice(None, _TRIED)
-    convention = max(
-        _CONVENTIONS, key=lambda one: _coherence(images[some], _densities(truth[some], molecules, one))
-    )
-    densities = _densities(truth, molecules, convention)
-    transfer = _transfer(images, densities)
-    noise = _by_bin((np.abs(images - transfer * densities) ** 2).mean(axis=0))
-    noise /= np.maximum(_by_bin(np.ones(noise.shape)), 1)
-    return densities, transfer, (_RADII >= _LOWEST_SHELL) / np.maximum(noise, 1e-12 * noise.max())
 
 
 _Convention = tuple[str, tuple[str, ...], bool]
@@ -222,8 +241,9 @@ def _run(options: argparse.Namespace) -> int:
     missing = sorted(set(particles[1]["class"]) - set(molecules))
     if missing:
         raise InputError(options.structures, f"it does not hold {', '.join(missing)}", "Add them")
-    ratios = measured_detectability(particles, molecules)
-    shares = told_apart(particles, molecules) if options.tell_apart else {}
+    measured = measure(particles, molecules)
+    ratios = measured_detectability(measured)
+    shares = told_apart(measured, molecules) if options.tell_apart else {}
     say("| protein | d' |" + (" told apart |" if shares else ""))
     say("| --- | --- |" + (" --- |" if shares else ""))
     for label, ratio in sorted(ratios.items(), key=lambda row: row[1]):

@@ -10,7 +10,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from benchmarks.detectability import detectability
-from benchmarks.measured_detectability import EDGE, measured_detectability, read_particles, told_apart
+from benchmarks.measured_detectability import (
+    EDGE,
+    measure,
+    measured_detectability,
+    read_particles,
+    told_apart,
+)
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.ground_truth import write_particle_positions
 from tomotwin_lib.formats.volumes import write_volume
@@ -36,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def measured(folder: Path, truth: str) -> float:
     particles = read_particles([(folder / "tomogram.mrc", folder / truth)])
-    return measured_detectability(particles, {MOLECULE.code: MOLECULE})[MOLECULE.code]
+    return measured_detectability(measure(particles, {MOLECULE.code: MOLECULE}))[MOLECULE.code]
 
 
 def test_it_is_what_the_imaging_gives(folder: Path) -> None:
@@ -80,8 +86,8 @@ def test_what_differs_is_told_apart_and_noise_is_not(folder: Path) -> None:
     molecules = {MOLECULE.code: MOLECULE, other.code: other}
     # One that is named wrongly does not count as right.
     truth.loc[0, "class"] = other.code
-    found = told_apart((windows, truth), molecules, orientations=64)
+    found = told_apart(measure((windows, truth), molecules), molecules, orientations=64)
     assert found[MOLECULE.code] > 0.9 and found[other.code] == 0.0
     noise = np.random.default_rng(0).standard_normal(windows.shape).astype(np.float32)
-    by_chance = told_apart((noise, truth), molecules, orientations=64)
+    by_chance = told_apart(measure((noise, truth), molecules), molecules, orientations=64)
     assert by_chance[MOLECULE.code] < 0.9
