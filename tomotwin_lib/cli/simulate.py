@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 
 SUMMARY = "Simulate tomograms with known particles, references, and subvolumes to train on."
 
+_FLAGS = {
+    "tomogram shape": "--size",
+    "particles per class": "--particles",
+    "subvolumes per class": "--subvolumes",
+    "made up": "--made_up",
+    "defocus in micrometres": "--defocus",
+    "voxel size in angstrom": "--voxel_size",
+    "thickness in nanometres": "--thickness",
+    **{name: f"--{name}" for name in ("seed", "tomograms", "particles", "crowding", "snr")},
+}
+"""What settings of the library are called in the shell."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
@@ -95,7 +107,12 @@ def _add_range(
 
 def run(args: argparse.Namespace) -> None:
     """Simulate, or find the data set made already."""
-    dataset = _crowded(args) if _is_crowded(args) else _plain(args)
+    try:
+        dataset = _crowded(args) if _is_crowded(args) else _plain(args)
+    except InputError as error:
+        if error.source in _FLAGS:
+            raise InputError(_FLAGS[error.source], error.problem, error.remedy) from error
+        raise
     if dataset.reused:
         say("the data set was there already; nothing was simulated")
     pictures = _draw(dataset) if args.png else []

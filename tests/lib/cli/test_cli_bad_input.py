@@ -451,3 +451,30 @@ def test_structures_that_cannot_be_used_are_named_by_their_whole_path(run: Run, 
         assert outcome.code == 2 and outcome.err.startswith(f"error: {path}: {told}"), outcome.err
         assert not (tmp_path / "out").exists()
         path.unlink()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--snr 0",
+        "--snr 0 0.1",
+        "--particles 0",
+        "--particles 0 --distractors",
+        "--subvolumes -1",
+        "--tomograms -1 --distractors",
+        "--size 10 50 50",
+        "--size 10 50 50 --distractors",
+        "--seed -1",
+        "--made_up 5000",
+        "--crowding 0.9",
+        "--defocus 30000",
+        "--voxel_size 0",
+        "--thickness 5",
+    ],
+)
+def test_simulation_that_cannot_be_made_is_told_by_its_flag(
+    options: str, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    line = refused("main", "simulate", "-o", tmp_path / "out", *options.split())
+    flag, value, *_ = options.split()
+    assert line.startswith(f"error: {flag}: ") and value in line
