@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,26 @@ def test_similarity_figures(masked: bool) -> None:
     assert legend(figure) == ["reference_0abc", "reference_1abc", "reference_2abc"]
     counts = sum(np.nansum(line.get_ydata()) for line in figure.axes[0].lines[:3])
     assert counts == 3 * (100 if masked else 360)
+
+
+def test_negatives_are_one_line_of_the_histogram_the_best_of_them_at_each_position() -> None:
+    known = similarity(4)
+    values = np.asarray(known.values)
+    against = replace(
+        known, references=["negative_gold.mrc", "0abc.mrc", "carbon.mrc", "1abc.mrc"],
+        attributes={"negatives": ["carbon.mrc"]},
+    )  # fmt: skip
+    figure = figures.similarity_histogram(against)
+    assert legend(figure) == ["0abc", "1abc", "the most similar of 2 negatives"]
+    *_, line = figure.axes[0].lines
+    best = np.maximum(values[:, 0], values[:, 2])
+    x, counts = (np.asarray(values, dtype=float) for values in line.get_data())
+    counts = np.nan_to_num(counts)
+    # By hand from the same values, within the width of a bin.
+    width = x[1] - x[0]
+    assert counts.sum() == len(best)
+    assert float(np.dot(x, counts) / counts.sum()) == pytest.approx(best.mean(), abs=width)
+    assert x[counts > 0].max() == pytest.approx(0.9, abs=width)
 
 
 def test_more_references_than_panels() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -19,6 +21,7 @@ from tomotwin_lib.figures.style import (
     tidy,
 )
 from tomotwin_lib.products import SimilarityMap
+from tomotwin_lib.references import negatives_among
 
 SCORES = ("F1", "Recall", "Precision")
 _HISTOGRAM_BINS = 120
@@ -97,14 +100,24 @@ def steps_curve(steps: pd.DataFrame, title: str = "Training on tomograms") -> Fi
 def similarity_histogram(similarity: SimilarityMap, global_min: float | None = None) -> Figure:
     """How often each similarity occurs, one line a reference, on a logarithmic scale.
 
-    A reference that finds something has a tail towards 1 that stands off from the bulk.
+    A reference that finds something has a tail towards 1 that stands off from the bulk. Negatives, of which
+    there may be dozens, are one line: at every position that of them which is most similar, which is what a
+    pick there has to exceed.
 
     Parameters
     ----------
     global_min : lowest similarity at which a pick may be centred; drawn as a vertical line.
     """
-    count = len(similarity.references)
-    figure = new_figure(8, max(3.6, 1.2 + 0.21 * count))
+    negatives = set(negatives_among(similarity.references, similarity.attributes))
+    against = np.array([name in negatives for name in similarity.references])
+    names = short_names([name for name in similarity.references if name not in negatives])
+    styles: list[dict[str, Any]] = [
+        {"color": colour(index), "linestyle": line_style(index), "label": name}
+        for index, name in enumerate(names)
+    ]
+    if negatives:
+        styles.append({"color": GREY, "label": f"the most similar of {len(negatives)} negatives"})
+    figure = new_figure(8, max(3.6, 1.2 + 0.21 * len(styles)))
     axes = figure.add_subplot()
     spread = similarity.spread()
     low, high = float(spread.lowest.min(initial=np.inf)), float(spread.highest.max(initial=-np.inf))
@@ -113,18 +126,18 @@ def similarity_histogram(similarity: SimilarityMap, global_min: float | None = N
         return figure
     edges = np.linspace(low, max(high, low + 0.01), _HISTOGRAM_BINS + 1)
     centres = (edges[1:] + edges[:-1]) / 2
-    counted = np.zeros((count, _HISTOGRAM_BINS))
+    counted = np.zeros((len(styles), _HISTOGRAM_BINS))
     for block in similarity.blocks():
-        for index, column in enumerate(block.astype(np.float32).T):
-            counted[index] += np.histogram(column, bins=edges)[0]
-    for index, name in enumerate(short_names(similarity.references)):
-        counts = counted[index]
-        counts[counts == 0] = np.nan
+        values = block.astype(np.float32)
+        columns = [*values[:, ~against].T]
+        if negatives:
+            columns.append(values[:, against].max(axis=1))
+        for counts, column in zip(counted, columns, strict=True):
+            counts += np.histogram(column, bins=edges)[0]
+    counted[counted == 0] = np.nan
+    for counts, style in zip(counted, styles, strict=True):
         # Dots, so that a bin that stands alone in the tail is seen.
-        axes.plot(
-            centres, counts, color=colour(index), linestyle=line_style(index), linewidth=1.2,
-            marker=".", markersize=3, label=name,
-        )  # fmt: skip
+        axes.plot(centres, counts, linewidth=1.2, marker=".", markersize=3, **style)
     if global_min is not None:
         axes.axvline(global_min, color=GREY, linewidth=1, linestyle=(0, (2, 2)))
         # Below the curves, where a logarithmic histogram leaves room.
