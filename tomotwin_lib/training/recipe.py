@@ -19,6 +19,7 @@ _RANGES = {
     "distractors": (0, 4096),
     "background": (0, 4096),
     "hard": (0, 4096),
+    "abundance": (0.0, 2.0),
     "learning_rate": (1e-12, 1.0),
     "weight_decay": (0.0, 1.0),
     "muon": (0.0, 100.0),
@@ -66,6 +67,9 @@ class Shares:
     distractors : on a voxel of a membrane, a gold bead, …
     background : anywhere that is off all particles.
     hard : where the network of some steps ago saw a particle, and there is none; anywhere until then.
+    abundance : classes are drawn as often as the number of their particles to this power says: 1 for as often
+        as they have particles, 0 for all alike. In a pool of few structures and many made-up molecules, more
+        of it sets the structures beside each other more often.
     """
 
     particles: int = 32
@@ -75,6 +79,7 @@ class Shares:
     distractors: int = 4
     background: int = 4
     hard: int = 8
+    abundance: float = 0.5
     distance: tuple[float, float] = (3.0, 12.0)
 
 

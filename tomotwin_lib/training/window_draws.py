@@ -84,8 +84,8 @@ class WindowDraws:
             )
         self._members = [members.get(label, []) for label in self.classes]
         self._singles = [singles.get(label, []) for label in self.classes]
-        self._weights = _root_shares(self._members)
-        self._single_weights = _root_shares(self._singles)
+        self._weights = _class_shares(self._members, self.shares.abundance)
+        self._single_weights = _class_shares(self._singles, self.shares.abundance)
 
     def _by_class(
         self, tomograms: Sequence[LabelledTomogram], first: int
@@ -244,7 +244,7 @@ class WindowDraws:
         return tuple(slice(int(one) - half, int(one) + half + 1) for one in middle)
 
 
-def _root_shares(members: Sequence[Sequence[object]]) -> npt.NDArray[np.float64]:
-    """How likely each class is drawn: one with four times the particles twice as often."""
-    weights = np.sqrt([len(own) for own in members])
+def _class_shares(members: Sequence[Sequence[object]], abundance: float) -> npt.NDArray[np.float64]:
+    """How likely each class is drawn, by the power of how many members it has; 0 where it has none."""
+    weights = np.array([len(own) ** abundance if own else 0.0 for own in members])
     return np.asarray(weights / max(weights.sum(), 1))

@@ -77,6 +77,21 @@ def test_particles_come_first_and_lie_within_the_jitter() -> None:
         assert len(seen) > (7 if jitter == 0 else 30)
 
 
+@pytest.mark.parametrize(("abundance", "of_balls"), [(0.0, 1 / 2), (0.5, 2 / 3), (1.0, 4 / 5)])
+def test_classes_are_drawn_by_a_power_of_how_many_particles_they_have(
+    abundance: float, of_balls: float
+) -> None:
+    # 16 balls, 4 rods; one class a batch.
+    shares = replace(SHARES, particles=2, abundance=abundance)
+    tomogram = replace(two_shapes(0), centres=np.tile(CENTRES, (5, 1)), labels=["ball"] * 16 + ["rod"] * 4)
+    maker = WindowDraws([tomogram], WINDOW, shares, jitter=0)
+    rng = np.random.default_rng(0)
+    drawn = [maker.classes[maker.places(rng)[1][0]] for _ in range(900)]
+    assert drawn.count("ball") / 900 == pytest.approx(
+        of_balls, abs=4 * (of_balls * (1 - of_balls) / 900) ** 0.5
+    )
+
+
 def test_off_centre_background_and_distractors_are_off_every_particle() -> None:
     rng = np.random.default_rng(1)
     maker = draws()
