@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_make_target(tools.add_parser("make_target", help="the mean vector of each cluster, as references"))
     _add_scale(tools.add_parser("scale_coordinates", help="coordinates for another voxel size"))
     _add_combine(tools.add_parser("combine_networks", help="several trained networks as one"))
+    _add_average(tools.add_parser("average_networks", help="the mean of the weights of several networks"))
     described = tools.add_parser("info", help="say what is in a file")
     described.add_argument("-i", "--input", dest="files", nargs="+", required=True, metavar="FILE")
     described.set_defaults(run=info.run)
@@ -305,14 +306,40 @@ def _add_combine(parser: argparse.ArgumentParser) -> None:
 
 def run_combine(args: argparse.Namespace) -> None:
     """Combine trained networks."""
-    output = Path(args.output)
-    if output.suffix != ".pth":
-        raise InputError(output, "it does not end in .pth", "Give the name of the checkpoint to write")
-    if output.exists():
-        raise InputError(output, "it is there already", "Give another name, or delete it first")
-    ensure_writable_folder(output.parent)
+    output = _new_checkpoint(args.output)
     from tomotwin_lib.networks.ensemble import combine_checkpoints
 
     channels = combine_checkpoints(args.modelpth, output, args.weights)
     say(f"{len(args.modelpth)} networks in one, {channels} channels")
     report_paths([output])
+
+
+def _add_average(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Write one checkpoint whose weights are the mean of those of several networks. Where trainings went "
+        "different ways from one network, such as with two seeds from `default`, it is often better than "
+        "each, in the time of one. Networks that began apart have no mean that finds anything: combine those."
+    )
+    add_model(parser, nargs="+", help="equal networks, two or more: checkpoints, or names of some that ship")
+    parser.add_argument("-o", "--output", required=True, metavar="PTH", help="the checkpoint to write")
+    parser.set_defaults(run=run_average)
+
+
+def run_average(args: argparse.Namespace) -> None:
+    """Average the weights of networks."""
+    output = _new_checkpoint(args.output)
+    from tomotwin_lib.networks.averaging import average_checkpoints
+
+    average_checkpoints(args.modelpth, output)
+    say(f"the mean of {len(args.modelpth)} networks")
+    report_paths([output])
+
+
+def _new_checkpoint(name: str) -> Path:
+    output = Path(name)
+    if output.suffix != ".pth":
+        raise InputError(output, "it does not end in .pth", "Give the name of the checkpoint to write")
+    if output.exists():
+        raise InputError(output, "it is there already", "Give another name, or delete it first")
+    ensure_writable_folder(output.parent)
+    return output
