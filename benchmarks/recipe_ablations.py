@@ -36,6 +36,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "exact invariance to gain and offset": {"identifier": GainInvariant.__name__},
     "width 8": {"network_config": {"width": 8}},
     "width 24": {"network_config": {"width": 24}},
+    "width 32": {"network_config": {"width": 32}},
+    "classes as often as they have particles": {"train_config": {"shares": {"abundance": 1.0}}},
     "field of view 29": {"network_config": {"field_of_view": 29}},
     "AdamW throughout": {"train_config": {"muon": 0.0}},
     "one stride": {"network_config": {"second_stride": False}},
