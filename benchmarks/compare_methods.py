@@ -54,7 +54,9 @@ def _compare(options: argparse.Namespace) -> None:
     output = ensure_writable_folder(options.output)
     molecules = read_molecules(options.structures, options.unseen)
     box_sizes = {molecule.code: molecule.box_size for molecule in molecules}
-    methods = network_methods(options.network, options.window_stride, options.device, options.references)
+    methods = network_methods(
+        options.network, options.window_stride, options.device, options.references, compete=options.compete
+    )
     if options.template_matching:
         methods += matching_methods(
             molecules, options.template_matching, options.angular_step, options.device
@@ -197,6 +199,11 @@ def _parser() -> argparse.ArgumentParser:
         default=[1],
         metavar="N",
         help="of each protein, whose mean networks compare with; template matching has one (%(default)s)",
+    )
+    add(
+        "--compete",
+        action="store_true",
+        help="also with references that compete: a place that resembles another's more is no pick",
     )
     add(
         "--template_matching",

@@ -74,12 +74,14 @@ class NetworkMethod:
     ----------
     window_stride : distance in voxels of the positions, for networks that are evaluated window by window.
     count : of references of each protein, whose mean direction is compared.
+    compete : whether a place that resembles another protein's reference more is no pick.
     """
 
     name: str
     loaded: LoadedNetwork
     window_stride: int
     count: int = 1
+    compete: bool = False
 
     @property
     def _stride(self) -> int:
@@ -91,14 +93,15 @@ class NetworkMethod:
         way = "densely" if isinstance(self.loaded.network, DenseNetwork) else "window by window"
         kind = type(self.loaded.network).__name__
         compared = "one reference" if self.count == 1 else f"the mean of {self.count} references"
-        return f"{kind}, evaluated {way} at every {self._stride} voxels; {compared} a protein"
+        competing = ", which compete" if self.compete else ""
+        return f"{kind}, evaluated {way} at every {self._stride} voxels; {compared} a protein{competing}"
 
     @property
     def settings(self) -> dict[str, Any]:
         """The network's fingerprint, and where it is evaluated."""
         return {
             "md5": self.loaded.md5, "half_turns": self.loaded.half_turns, "stride": self._stride,
-            "lowest": LOWEST, "references": self.count,
+            "lowest": LOWEST, "references": self.count, "compete": self.compete,
         }  # fmt: skip
 
     def references(self, sample: Sample) -> ReferenceEmbedding:
@@ -112,7 +115,9 @@ class NetworkMethod:
             self.loaded, read_volume(sample.tomogram), stride=self._stride, progress=False
         )
         similarity = similarity_map(embedding, self.references(sample), progress=False)
-        return locate(similarity, global_min=LOWEST, box_sizes=box_sizes, progress=False)
+        return locate(
+            similarity, global_min=LOWEST, box_sizes=box_sizes, compete=self.compete, progress=False
+        )
 
 
 @dataclass(frozen=True)
@@ -184,9 +189,16 @@ def load_named(network: str, device: str) -> LoadedNetwork:
 
 
 def network_methods(
-    networks: Sequence[str], window_stride: int, device: str, references: Sequence[int] = (1,)
+    networks: Sequence[str],
+    window_stride: int,
+    device: str,
+    references: Sequence[int] = (1,),
+    *,
+    compete: bool = False,
 ) -> list[Method]:
-    """One method a network and number of references; a network's name may end in :data:`HALF_TURNS`.
+    """One method a network and number of references, or two: with ``compete`` one more, whose references do.
+
+    A network's name may end in :data:`HALF_TURNS`.
 
     Raises
     ------
@@ -200,10 +212,13 @@ def network_methods(
         path = network.removesuffix(HALF_TURNS)
         name = Path(path).stem + network[len(path) :]
         loaded = load_named(network, device)
-        methods += [
-            NetworkMethod(name if count == 1 else f"{name}_{count}_references", loaded, window_stride, count)
-            for count in references
-        ]
+        for count in references:
+            named = name if count == 1 else f"{name}_{count}_references"
+            methods.append(NetworkMethod(named, loaded, window_stride, count))
+            if compete:
+                methods.append(
+                    NetworkMethod(f"{named}_competing", loaded, window_stride, count, compete=True)
+                )
     names = [method.name for method in methods]
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from benchmarks.compare_methods import main
-from benchmarks.comparison.methods import NetworkMethod
+from benchmarks.comparison.methods import NetworkMethod, network_methods
 from benchmarks.comparison.picking import Picked
 from benchmarks.comparison.promises import promises, promises_table
 from benchmarks.comparison.report import counts_table, worst_figure, worst_table
@@ -31,8 +31,10 @@ from benchmarks.comparison.worst_picks import (
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.figures.style import png_bytes
 from tomotwin_lib.formats.volumes import read_subvolume, write_volume
-from tomotwin_lib.networks.checkpoint import LoadedNetwork
+from tomotwin_lib.networks.checkpoint import LoadedNetwork, save_checkpoint
 from tomotwin_lib.networks.fully_convolutional import FullyConvolutional
+from tomotwin_lib.networks.registry import build_network
+from tomotwin_lib.products import Grid, SimilarityMap
 from tomotwin_lib.simulation.molecules import molecule_of_kind
 from tomotwin_lib.simulation.particles import KINDS
 
@@ -160,6 +162,29 @@ def test_networks_compare_with_the_mean_of_several_references(tmp_path: Path) ->
     with torch.inference_mode():
         expected = functional.normalize(network(inputs[:, None]).mean(dim=0), dim=0)
     np.testing.assert_allclose(vectors[0], expected, atol=1e-4)
+
+
+def test_references_compete_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    molecules = sorted(map(molecule_of_kind, KINDS.values()), key=lambda molecule: molecule.radius)[:2]
+    (sample,) = simulate_samples(tmp_path / "tomograms", molecules, 1.0, Plan(1, (48, 96, 96), particles=1))
+    configuration = {"identifier": "FullyConvolutional", "network_config": {"width": 4, "output_channels": 8}}
+    save_checkpoint(
+        tmp_path / "net.pth", build_network(configuration), {**configuration, "distance": "COSINE"},
+        epoch=1, loss=1, best_loss=1, best_f1=0,
+    )  # fmt: skip
+    made = network_methods([str(tmp_path / "net.pth")], 6, "cpu", [1], compete=True)
+    assert [method.name for method in made] == ["net", "net_competing"]
+    assert made[0].settings != made[1].settings
+    # Two places: one resembles both, the second more; the other only the first.
+    steps = np.indices((16, 16, 16)).reshape(3, -1).T
+    bumps = [np.exp(-((steps - middle) ** 2).sum(axis=1) / 8) for middle in (4, 11)]
+    values = np.stack([0.8 * bumps[0] + 0.9 * bumps[1], 0.85 * bumps[0]], axis=1).astype(np.float32)
+    names = [path.name for path in sample.references[0].values()]
+    similarity = SimilarityMap(values, names, Grid((0, 0, 0), (2, 2, 2), (16, 16, 16)))
+    monkeypatch.setattr("benchmarks.comparison.methods.similarity_map", lambda *_, **__: similarity)
+    sizes = {molecule.code: molecule.box_size for molecule in molecules}
+    classes = [sorted(method.pick(sample, sizes)["predicted_class"]) for method in made]
+    assert classes == [[0, 0, 1], [0, 1]]
 
 
 def test_tomograms_that_are_not_filtered_are_a_plan_of_their_own(tmp_path: Path) -> None:
