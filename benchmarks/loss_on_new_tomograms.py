@@ -57,7 +57,8 @@ def losses(
     temperature : of the loss.
     """
     recipe = Recipe()
-    shares = Shares(subvolumes=0, hard=0, background=12)
+    # Fixed, so that figures stay comparable whatever the recipe comes to be.
+    shares = Shares(particles=32, subvolumes=0, hard=0, background=12, abundance=0.5)
     window = next(iter(networks.values())).window_size
     draws = WindowDraws(tomograms, window, shares, recipe.jitter, fresh_noise=0.0)
     # Of the embedding's size only losses by class want to know.

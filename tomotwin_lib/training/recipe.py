@@ -72,14 +72,14 @@ class Shares:
         of it sets the structures beside each other more often.
     """
 
-    particles: int = 32
-    subvolumes: int = 12
+    particles: int = 40
+    subvolumes: int = 6
     per_class: int = 2
     off_centre: int = 8
     distractors: int = 4
     background: int = 4
-    hard: int = 8
-    abundance: float = 0.5
+    hard: int = 16
+    abundance: float = 1.0
     distance: tuple[float, float] = (3.0, 12.0)
 
 
@@ -120,7 +120,7 @@ class Recipe:
     level: float = 0.4
     pairs: float = 1.0
     temperature: float = 0.2
-    last_temperature: float = 0.1
+    last_temperature: float = 0.2
     averaging: float = 0.995
     looks: int = 25
     jitter: int = 1
