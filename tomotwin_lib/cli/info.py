@@ -146,6 +146,7 @@ def _frame(path: Path) -> Lines:
 
 def _checkpoint(path: Path) -> Lines:
     from tomotwin_lib.files import md5_of_file
+    from tomotwin_lib.networks.averaging import AVERAGE_OF
     from tomotwin_lib.networks.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(path)
@@ -156,6 +157,8 @@ def _checkpoint(path: Path) -> Lines:
     for key in ("epoch", "loss", "best_loss", "best_f1"):
         if key in checkpoint:
             yield key, f"{float(checkpoint[key]):g}"
+    if AVERAGE_OF in checkpoint:
+        yield "mean of the weights of", ", ".join(map(str, checkpoint[AVERAGE_OF]))
     yield "md5", md5_of_file(path)
     yield from _attributes(checkpoint["tomotwin_config"])
 

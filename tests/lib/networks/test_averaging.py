@@ -36,7 +36,9 @@ def checkpoint(path: Path, seed: int = 0, distance: str = "COSINE", **network: A
     return path
 
 
-def test_every_weight_is_the_mean_and_the_result_embeds(tmp_path: Path) -> None:
+def test_every_weight_is_the_mean_and_the_result_embeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     paths = [checkpoint(tmp_path / f"{seed}.pth", seed) for seed in range(3)]
     output = tmp_path / "mean.pth"
     arguments = ["tools", "average_networks", "-m", *map(str, paths), "-o", str(output)]
@@ -48,6 +50,9 @@ def test_every_weight_is_the_mean_and_the_result_embeds(tmp_path: Path) -> None:
         expected = (parts[0][name] + parts[1][name] + parts[2][name]) / 3
         assert torch.allclose(tensor.double(), expected.double(), atol=1e-6), name
     assert found[AVERAGE_OF] == [load_network(path, "cpu").md5 for path in paths]
+    capsys.readouterr()
+    assert main(["info", str(output)]) == 0
+    assert ", ".join(found[AVERAGE_OF]) in capsys.readouterr().out
     loaded = load_network(output, "cpu")
     assert loaded.voxel_size_in_angstrom == 10.0
     (vector,) = loaded.network(torch.randn(1, 1, 37, 37, 37))
