@@ -152,5 +152,9 @@ def _check_source(args: argparse.Namespace) -> None:
         given = [name for name in _SIMULATING if getattr(args, name) is not None]
         if given:
             raise InputError(f"--{given[0]}", "it belongs to --simulate", "Give --simulate, or leave it out")
+    elif args.exclude and args.structures is None:
+        raise InputError(
+            "--exclude", "it leaves out structures, and there are none", "Give --structures, or leave it out"
+        )
     elif args.negatives:
         raise InputError("--negatives", "it belongs to --tomograms", "Leave it out")

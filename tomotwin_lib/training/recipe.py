@@ -162,8 +162,11 @@ def _read(kind: type[_Settings], given: Mapping[str, Any], source: str, at: str)
     known = [field.name for field in fields(kind)]
     unknown = [key for key in given if key not in known]
     if unknown:
+        of_shares = kind is not Shares and unknown[0] in {field.name for field in fields(Shares)}
         raise InputError(
-            source, f"{at} has unknown keys: {', '.join(unknown)}", f"Its keys are {', '.join(known)}"
+            source,
+            f"{at} has unknown keys: {', '.join(unknown)}",
+            f"{unknown[0]} belongs into its shares" if of_shares else f"Its keys are {', '.join(known)}",
         )
     values: dict[str, Any] = {}
     for name, value in given.items():

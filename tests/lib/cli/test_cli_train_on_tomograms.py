@@ -83,6 +83,7 @@ def test_what_cannot_be_used_is_one_line(run: Run, arguments: list[object], tmp_
         ((), "one of the arguments -t/--tomograms --simulate is required"),
         ((*folder, "--simulate", "pool"), "not allowed with"),
         ((*folder, "--made_up", "3"), "--made_up: it belongs to --simulate"),
+        (("--simulate", tmp_path / "pool", "--exclude", "1abc"), "--exclude: it leaves out structures"),
         (("--simulate", tmp_path / "pool", "--negatives", "gold"), "--negatives: it belongs to --tomograms"),
         ((*folder, "--minutes", "0"), "--minutes: 0.0 is no time"),
         ((*folder, "--resume"), "latest.pth"),

@@ -35,6 +35,7 @@ def test_a_recipe_survives_json() -> None:
     ("given", "told"),
     [
         ({"pair": 1}, "unknown keys: pair"),
+        ({"hard": 3}, "unknown keys: hard. hard belongs into its shares"),
         ({"pairs": -1}, "pairs is -1"),
         ({"pairs": True}, "pairs is True"),
         ({"noise": float("nan")}, "noise is nan"),
