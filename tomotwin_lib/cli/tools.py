@@ -317,8 +317,9 @@ def run_combine(args: argparse.Namespace) -> None:
 def _add_average(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Write one checkpoint whose weights are the mean of those of several networks. Where trainings went "
-        "different ways from one network, such as with two seeds from `default`, it is often better than "
-        "each, in the time of one. Networks that began apart have no mean that finds anything: combine those."
+        "different ways from one network, such as with two seeds from `default`, it can be better than each, "
+        "in the time of one: score it. Networks that began apart have no mean that finds anything: combine "
+        "those."
     )
     add_model(parser, nargs="+", help="equal networks, two or more: checkpoints, or names of some that ship")
     parser.add_argument("-o", "--output", required=True, metavar="PTH", help="the checkpoint to write")

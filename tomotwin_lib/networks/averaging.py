@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.networks.checkpoint import load_network, save_checkpoint
+from tomotwin_lib.networks.checkpoint import load_network, save_made_of
 
 AVERAGE_OF = "average_of"
 """The entry of a checkpoint that names, by MD5, those whose weights it is the mean of."""
@@ -20,8 +19,8 @@ _SAME = ("identifier", "network_config", "distance")
 def average_checkpoints(paths: Sequence[str | Path], output: str | Path) -> None:
     """Write a checkpoint whose weights are the mean of those of several networks.
 
-    Where trainings went different ways from one network, the mean of their weights is often better than each
-    and costs no more than one (Wortsman et al., Model soups, ICML 2022). Networks that began apart have
+    Where trainings went different ways from one network, the mean of their weights can be better than each
+    (Wortsman et al., Model soups, ICML 2022), and costs no more than one. Networks that began apart have
     nothing in common: the mean of theirs finds nothing.
 
     Parameters
@@ -52,9 +51,5 @@ def average_checkpoints(paths: Sequence[str | Path], output: str | Path) -> None
         for name, own in states[0].items()
     }
     first.network.load_state_dict(mean)
-    sizes = {one.voxel_size_in_angstrom for one in loaded}
-    save_checkpoint(
-        output, first.network, first.configuration, epoch=0, loss=math.nan, best_loss=math.nan,
-        best_f1=math.nan, voxel_size_in_angstrom=sizes.pop() if len(sizes) == 1 else None,
-        training_state={AVERAGE_OF: [one.md5 for one in loaded]},
-    )  # fmt: skip
+    md5s = [one.md5 for one in loaded]
+    save_made_of(output, first.network, first.configuration, loaded, {AVERAGE_OF: md5s})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,7 @@ def save_checkpoint(
     Parameters
     ----------
     voxel_size_in_angstrom : of what the network was trained on, where known.
-    training_state : more entries, needed to go on training (``optimizer_state_dict``, …).
+    training_state : more entries, such as those needed to go on training (``optimizer_state_dict``, …).
     """
     content = {
         "model_state_dict": network.state_dict(),
@@ -187,6 +188,29 @@ def save_checkpoint(
     }
     with atomic_path(path) as temporary:
         torch.save(content, temporary)
+
+
+def save_made_of(
+    path: str | Path,
+    network: nn.Module,
+    configuration: Mapping[str, Any],
+    parts: Sequence[LoadedNetwork],
+    entries: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint of a network that was made of trained ones, whole or not at all.
+
+    It has no epoch and no scores of its own, since it was not trained as one, and a voxel size where that of
+    all ``parts`` is the same.
+
+    Parameters
+    ----------
+    entries : more entries of the checkpoint.
+    """
+    sizes = {part.voxel_size_in_angstrom for part in parts}
+    save_checkpoint(
+        path, network, configuration, epoch=0, loss=math.nan, best_loss=math.nan, best_f1=math.nan,
+        voxel_size_in_angstrom=sizes.pop() if len(sizes) == 1 else None, training_state=entries,
+    )  # fmt: skip
 
 
 def _reason(error: Exception) -> str:

@@ -148,7 +148,7 @@ def combine_checkpoints(
         If a checkpoint cannot be read, there are fewer than two, they do not fit together, or the weights are
         not as many positive numbers.
     """
-    from tomotwin_lib.networks.checkpoint import load_network, save_checkpoint
+    from tomotwin_lib.networks.checkpoint import load_network, save_made_of
 
     loaded = [load_network(path, "cpu") for path in paths]
     distances = {network.distance for network in loaded}
@@ -168,12 +168,7 @@ def combine_checkpoints(
         "distance": distances.pop(),
         "window_size": (loaded[0].window_size,) * 3,
     }
-    sizes = {network.voxel_size_in_angstrom for network in loaded}
-    # No epoch and no scores of its own: it was not trained as one.
-    save_checkpoint(
-        output, ensemble, configuration, epoch=0, loss=math.nan, best_loss=math.nan, best_f1=math.nan,
-        voxel_size_in_angstrom=sizes.pop() if len(sizes) == 1 else None,
-    )  # fmt: skip
+    save_made_of(output, ensemble, configuration, loaded)
     edge = ensemble.window_size
     with torch.no_grad():
         return int(ensemble.eval()(torch.zeros(1, 1, edge, edge, edge)).shape[1])
