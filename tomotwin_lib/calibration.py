@@ -225,7 +225,7 @@ def check_share(max_false_picks: float) -> None:
     if not 0 < max_false_picks <= 1:
         meant = f"Did you mean {max_false_picks / 100:g}? " if 1 < max_false_picks <= 100 else ""
         raise InputError(
-            "max_false_picks",
+            "--max_false_picks",
             f"{max_false_picks:g} is no share",
             f"{meant}Give a number above 0 up to 1, such as 0.05",
         )

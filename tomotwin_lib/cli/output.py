@@ -103,7 +103,7 @@ def guarded(run: Callable[[], int]) -> int:
         fail(f"{place}{error.strerror or error}")
         return EXIT_INPUT
     except MemoryError as error:
-        fail(f"not enough memory ({error}). Use a smaller batch size, a z range or a mask.")
+        fail(f"not enough memory ({error}). Ask for less: a smaller tomogram or batch, a z range, a mask.")
         return EXIT_INPUT
     except RuntimeError as error:
         # PyTorch's own class; naming it would import PyTorch for every command.

@@ -23,7 +23,7 @@ def check_similarity(flag: str, value: float, lowest: float, highest: float, tol
     """
     if -1 <= value <= 1 or not -1 <= lowest <= highest <= 1:
         return
-    meant = f"Did you mean {value / 100:.2f}? " if 1 < abs(value) <= 100 else ""
+    meant = f"Did you mean {value / 100:.2f}? " if 10 <= abs(value) <= 100 else ""
     raise InputError(
         flag,
         f"{value:g} is no similarity between -1 and 1",

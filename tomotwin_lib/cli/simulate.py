@@ -13,6 +13,9 @@ from tomotwin_lib.errors import InputError
 if TYPE_CHECKING:
     from tomotwin_lib.simulation.dataset import SimulatedDataset
 
+PARTICLES = 10
+"""Of each kind in each tomogram, where nothing says how many."""
+
 SUMMARY = "Simulate tomograms with known particles, references, and subvolumes to train on."
 
 _FLAGS = {
@@ -42,11 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of each, in voxels (of 10 Å, unless --voxel_size says otherwise)",
     )
     parser.add_argument(
-        "--particles", type=int, default=10, metavar="N", help="of each kind in each tomogram"
+        "--particles", type=int, metavar="N", help=f"of each kind in each tomogram (default: {PARTICLES})"
     )
     parser.add_argument(
         "--subvolumes", type=int, default=80, metavar="N",
-        help="training subvolumes of each kind; a quarter as many are made for validation",
+        help="training subvolumes of each kind, 0 for none; a quarter as many are made for validation",
     )  # fmt: skip
     _add_range(parser, "--snr", "variance of the signal over variance of the noise", default=0.15)
     parser.add_argument(
@@ -129,6 +132,10 @@ def _is_crowded(args: argparse.Namespace) -> bool:
     )
 
 
+def _particles(args: argparse.Namespace) -> int:
+    return PARTICLES if args.particles is None else int(args.particles)
+
+
 def _numbers(value: float | list[float]) -> list[float]:
     return value if isinstance(value, list) else [value]
 
@@ -144,6 +151,8 @@ def _crowded(args: argparse.Namespace) -> SimulatedDataset:
     from tomotwin_lib.simulation.labelled_dataset import simulate_labelled_dataset
     from tomotwin_lib.simulation.recipe import Recipe
 
+    if args.crowding is not None and args.particles is not None:
+        raise InputError("--crowding", f"{args.crowding:g} is given beside --particles", "Give one")
     x, y, z = args.size
     ranges = {
         "defocus_in_micrometres": ("--defocus", args.defocus),
@@ -159,7 +168,7 @@ def _crowded(args: argparse.Namespace) -> SimulatedDataset:
         seed=args.seed,
         tomograms=args.tomograms,
         tomogram_shape=(z, y, x),
-        particles_per_class=args.particles if args.crowding is None else None,
+        particles_per_class=_particles(args) if args.crowding is None else None,
         crowding=args.crowding,
         distractors=args.distractors,
         method=args.method or "fourier",
@@ -175,6 +184,9 @@ def _crowded(args: argparse.Namespace) -> SimulatedDataset:
 def _plain(args: argparse.Namespace) -> SimulatedDataset:
     from tomotwin_lib.simulation.dataset import simulate_dataset
 
+    if args.device not in ("auto", "cpu"):
+        told = f"it is {args.device}, and only crowded specimens use a GPU"
+        raise InputError("--device", told, "Leave it out, or give --method")
     x, y, z = args.size
     _, snr = _range("--snr", args.snr)
     return simulate_dataset(
@@ -182,7 +194,7 @@ def _plain(args: argparse.Namespace) -> SimulatedDataset:
         seed=args.seed,
         tomogram_shape=(z, y, x),
         tomograms=args.tomograms,
-        particles_per_class=args.particles,
+        particles_per_class=_particles(args),
         subvolumes_per_class=args.subvolumes,
         snr=snr,
         progress=args.progress,

@@ -144,6 +144,7 @@ def similarity_histogram(similarity: SimilarityMap, global_min: float | None = N
         axes.text(
             global_min, 0.03, f" lowest maximum {global_min:g}", transform=axes.get_xaxis_transform(),
             rotation=90, ha="left", va="bottom", fontsize="small", color=GREY,
+            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
         )  # fmt: skip
     axes.set_yscale("log")
     axes.set(

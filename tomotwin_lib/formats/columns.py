@@ -16,6 +16,13 @@ from tomotwin_lib.half_precision import all_finite
 from tomotwin_lib.products import FloatArray, IntArray
 from tomotwin_lib.rows import memory_of, row_blocks, row_slices
 
+_KINDS = {
+    "metric_best": "located picks",
+    "d_class_0": "a similarity map",
+    "filepath": "the embedding of references",
+}
+"""What a file is by a column that no other has, as those who ask for it call it."""
+
 
 def attributes_of(frame: pd.DataFrame) -> dict[str, Any]:
     """A frame's attributes, in a dictionary of its own."""
@@ -46,6 +53,9 @@ def require_columns(path: Path, frame: pd.DataFrame, columns: Sequence[str], wha
     """
     missing = [column for column in columns if column not in frame.columns]
     if missing:
+        for column, kind in _KINDS.items():
+            if column in frame.columns and kind != what:
+                raise InputError(path, f"it holds {kind}, not {what}", f"Give {what}")
         shown = ", ".join(missing[:8]) + (", …" if len(missing) > 8 else "")
         told = f"columns {shown} are" if len(missing) > 1 else f"column {shown} is"
         raise InputError(path, f"it is not {what}: {told} missing", f"Give {what}")

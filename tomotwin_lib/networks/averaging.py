@@ -31,12 +31,17 @@ def average_checkpoints(paths: Sequence[str | Path], output: str | Path) -> None
     Raises
     ------
     InputError
-        If a checkpoint cannot be read, there are fewer than two, or their networks or distances differ.
+        If a checkpoint cannot be read, there are fewer than two, two are one and the same, or their networks
+        or distances differ.
     """
     if len(paths) < 2:
         raise InputError(paths[0] if paths else "--modelpth", "one network has no mean", "Give two or more")
     loaded = [load_network(path, "cpu") for path in paths]
     first = loaded[0]
+    md5s = [one.md5 for one in loaded]
+    for place, path in enumerate(paths):
+        if (earlier := md5s.index(md5s[place])) < place:
+            raise InputError(path, f"it is the same network as {paths[earlier]}", "Give each network once")
     for path, other in zip(paths[1:], loaded[1:], strict=True):
         for key in _SAME:
             ours, theirs = first.configuration.get(key), other.configuration.get(key)
@@ -51,5 +56,4 @@ def average_checkpoints(paths: Sequence[str | Path], output: str | Path) -> None
         for name, own in states[0].items()
     }
     first.network.load_state_dict(mean)
-    md5s = [one.md5 for one in loaded]
     save_made_of(output, first.network, first.configuration, loaded, {AVERAGE_OF: md5s})

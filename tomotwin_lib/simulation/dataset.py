@@ -94,7 +94,8 @@ def simulate_dataset(
     tomogram_shape : (z, y, x) of each tomogram to be picked, in voxels.
     tomograms : how many tomograms to be picked.
     particles_per_class : particles of each kind in each of them.
-    subvolumes_per_class : training subvolumes of each kind; a quarter as many are made for validation.
+    subvolumes_per_class : training subvolumes of each kind; a quarter as many are made for validation. 0 for
+        none.
     snr : see :func:`tomotwin_lib.simulation.tomograms.simulate_tomogram`.
     cut_shape : (z, y, x) of the tomograms that subvolumes and references are cut from.
     model_name, model_configuration : where given, the configuration is written to ``models/<name>.json``.
@@ -113,7 +114,7 @@ def simulate_dataset(
         "tomogram_shape": list(require_shape("tomogram shape", tomogram_shape)),
         "tomograms": _count("tomograms", tomograms),
         "particles_per_class": _count("particles per class", particles_per_class),
-        "subvolumes_per_class": _count("subvolumes per class", subvolumes_per_class),
+        "subvolumes_per_class": _count("subvolumes per class", subvolumes_per_class, least=0),
         "snr": float(snr),
         "cut_shape": list(require_shape("cut shape", cut_shape)),
     }

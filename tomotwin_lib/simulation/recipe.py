@@ -22,6 +22,12 @@ Range = tuple[float, float]
 MOST_MADE_UP = 1000
 """Codes of made-up molecules have three digits after their 0."""
 
+VOXEL_SIZES = (1.0, 50.0)
+"""Least and most, in Å: with less no protein fits a window of 37 voxels, with more it is a few voxels."""
+
+MOST_THICKNESS = 2000.0
+"""Nanometres of ice; what is more was meant in ångström."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -97,7 +103,19 @@ class Recipe:
                 f"{self.defocus_in_micrometres[1]:g} µm is too much",
                 f"Give at most {MOST_DEFOCUS:g} (10,000 Å are 1 µm)",
             )
+        least, most = VOXEL_SIZES
+        if not least <= self.voxel_size_in_angstrom[0] <= self.voxel_size_in_angstrom[1] <= most:
+            told = " to ".join(f"{size:g}" for size in sorted(set(self.voxel_size_in_angstrom)))
+            raise InputError(
+                "voxel size in angstrom", f"{told} Å cannot be used", f"Give {least:g} to {most:g} Å"
+            )
         if self.thickness_in_nanometres is not None:
+            if self.thickness_in_nanometres[1] > MOST_THICKNESS:
+                raise InputError(
+                    "thickness in nanometres",
+                    f"electrons do not pass {self.thickness_in_nanometres[1]:g} nm of ice",
+                    f"Give at most {MOST_THICKNESS:g} (10 Å are 1 nm)",
+                )
             least, voxel = self.thickness_in_nanometres[0], self.voxel_size_in_angstrom[1]
             if round(10 * least / voxel) < WINDOW:
                 raise InputError(
@@ -153,7 +171,8 @@ def _require_count(name: str, value: Any, least: int) -> None:
 def _require_range(name: str, value: Range, *, zero: bool) -> None:
     numbers = np.asarray(value, dtype=np.float64)
     if numbers.shape != (2,) or not np.isfinite(numbers).all() or numbers[0] > numbers[1]:
-        raise InputError(name.replace("_", " "), f"{value} is no range", "Give the least and the most")
+        told = " ".join(f"{number:g}" for number in numbers.ravel())
+        raise InputError(name.replace("_", " "), f"{told} is no range", "Give the least and the most")
     if numbers[0] < 0 or (numbers[0] == 0 and not zero):
         raise InputError(
             name.replace("_", " "),

@@ -97,7 +97,9 @@ def require_snr(snr: float) -> None:
         If ``snr`` is zero, negative, infinite or not a number.
     """
     if not (np.isfinite(snr) and snr > 0):
-        raise InputError("snr", f"the signal-to-noise ratio is {snr}", "Give a number above 0, such as 0.15")
+        raise InputError(
+            "snr", f"a signal-to-noise ratio of {snr:g} cannot be used", "Give more than 0, such as 0.15"
+        )
 
 
 def require_shape(source: str, shape: Sequence[int]) -> Shape:

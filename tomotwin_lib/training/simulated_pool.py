@@ -127,7 +127,7 @@ def simulated_pool(
     ranges = ranges or PoolRanges()
     folder = Path(folder)
     if count < 1:
-        raise InputError("--tomograms", f"{count} is no number of tomograms", "Give 1 or more")
+        raise InputError("number of tomograms", f"{count} cannot be used", "Give 1 or more")
     if not 0 <= made_up <= MOST_MADE_UP:
         raise InputError("--made_up", f"{made_up} molecules", f"Give 0 to {MOST_MADE_UP}")
     if seed < 0:
@@ -219,9 +219,13 @@ def _require_same(path: Path, record: dict[str, Any]) -> None:
         ) from error
     differing = [key for key in record if found.get(key) != record[key]]
     if differing:
+        told = [
+            f"{key} ({found.get(key)}, not {record[key]})" if key in ("made_up", "seed") else key
+            for key in differing
+        ]
         raise InputError(
             path.parent,
-            f"the pool in it was made with other {', '.join(differing)}",
+            f"the pool in it was made with other {', '.join(told)}",
             "Choose another folder, or delete this one",
         )
 

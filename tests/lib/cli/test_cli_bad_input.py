@@ -364,7 +364,7 @@ def test_embeddings_in_the_place_of_the_other(tmp_path: Path, refused: Callable[
     assert f"{references}: it is the embedding of subvolumes, and -v takes one of a tomogram" in told
     assert "with -v the <tomogram>_embeddings.temb that `tomotwin embed tomogram` writes" in told
     # What is of another kind altogether was not swapped, and neither is what cannot be read.
-    assert "columns filepath, 0 are missing" in line(similarities, references)
+    assert "it holds a similarity map, not" in line(similarities, references)
     assert f"{tomogram}: it is the embedding of a tomogram" in line(tomogram, tmp_path / "missing.temb")
 
 
@@ -469,7 +469,13 @@ def test_structures_that_cannot_be_used_are_named_by_their_whole_path(run: Run, 
         "--crowding 0.9",
         "--defocus 30000",
         "--voxel_size 0",
+        "--voxel_size 0.1",
+        "--voxel_size 10 1000",
         "--thickness 5",
+        "--thickness 100000",
+        "--snr 0.5 0.1",
+        "--crowding 0.1 --particles 3",
+        "--device cuda",
     ],
 )
 def test_simulation_that_cannot_be_made_is_told_by_its_flag(

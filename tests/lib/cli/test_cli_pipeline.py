@@ -146,7 +146,12 @@ def test_locate_says_how_far_the_best_is_from_a_pick(located: Path, run: Run) ->
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [("60", "Did you mean 0.60? The map has"), ("-1.5", "-1.5 is no"), ("nan", "nan is no")],
+    [
+        ("60", "Did you mean 0.60? The map has"),
+        ("1.5", "between -1 and 1. The map has"),
+        ("-1.5", "-1.5 is no"),
+        ("nan", "nan is no"),
+    ],
 )
 def test_a_lowest_similarity_in_per_cent_is_refused_where_they_are_cosines(
     value: str, said: str, tmp_path: Path, run: Run

@@ -346,11 +346,14 @@ def test_a_killed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     ("read", "columns", "missing"),
     [
         (read_tomogram_embedding, ["Z", "X", "0"], "column Y is missing"),
-        (read_tomogram_embedding, ["filepath", "0", "1"], "columns Z, Y, X are missing"),
+        (read_tomogram_embedding, ["filepath", "0", "1"], "it holds the embedding of references, not"),
+        (read_tomogram_embedding, ["0", "1"], "columns Z, Y, X are missing"),
         (read_tomogram_embedding, ["Z", "Y", "X"], "column 0 is missing"),
         (read_tomogram_embedding, ["Z", "Y", "X", "0", "3"], "columns 1, 2 are missing"),
         (read_reference_embedding, ["Z", "Y", "X", "0"], "column filepath is missing"),
         (read_similarity_map, ["X", "Y", "Z", "0"], "column d_class_0 is missing"),
+        (read_similarity_map, ["X", "Y", "Z", "metric_best"], "it holds located picks, not"),
+        (read_picks, ["X", "Y", "Z", "d_class_0"], "it holds a similarity map, not"),
     ],
 )
 def test_names_the_missing_columns(tmp_path: Path, read: Any, columns: list[str], missing: str) -> None:

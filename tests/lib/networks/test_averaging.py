@@ -71,4 +71,9 @@ def test_what_is_not_equal_is_refused(tmp_path: Path, other: dict[str, Any], tol
     assert refused.value.source == str(paths[1])
     with pytest.raises(InputError, match="two or more"):
         average_checkpoints(paths[:1], tmp_path / "mean.pth")
+    copy = tmp_path / "copy.pth"
+    copy.write_bytes(paths[0].read_bytes())
+    for same in (paths[0], copy):
+        with pytest.raises(InputError, match=r"the same network as .*a\.pth"):
+            average_checkpoints([paths[0], same], tmp_path / "mean.pth")
     assert not (tmp_path / "mean.pth").exists()

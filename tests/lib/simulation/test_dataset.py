@@ -198,6 +198,13 @@ def test_a_model_is_written_and_never_replaced(tmp_path: Path) -> None:
     assert not (tmp_path / "b").exists()
 
 
+def test_without_subvolumes_there_are_tomograms_and_references(tmp_path: Path) -> None:
+    made = simulate_dataset(tmp_path / "a", **{**SMALL, "subvolumes_per_class": 0})
+    assert all(path.exists() for path in (*made.tomograms, *made.references, *made.positions))
+    assert not (tmp_path / "a" / "subvolumes").exists()
+    assert simulate_dataset(tmp_path / "a", **{**SMALL, "subvolumes_per_class": 0}).reused
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -206,7 +213,7 @@ def test_a_model_is_written_and_never_replaced(tmp_path: Path) -> None:
         ({"seed": 1.5}, "seed"),
         ({"tomograms": 0}, "tomograms"),
         ({"particles_per_class": 0}, "particles per class"),
-        ({"subvolumes_per_class": 0}, "subvolumes per class"),
+        ({"subvolumes_per_class": -1}, "subvolumes per class"),
         ({"tomogram_shape": (30, 80, 80)}, "30 × 80 × 80"),
         ({"tomogram_shape": (80, 80)}, "80 × 80"),
         ({"particles_per_class": 60}, "do not fit"),
