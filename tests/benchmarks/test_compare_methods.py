@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from benchmarks import __file__ as benchmarks_file
 from benchmarks.compare_methods import main
 from benchmarks.comparison.methods import NetworkMethod, network_methods
 from benchmarks.comparison.picking import Picked
@@ -32,11 +34,14 @@ from tomotwin_lib.errors import InputError
 from tomotwin_lib.figures.style import png_bytes
 from tomotwin_lib.formats.volumes import read_subvolume, write_volume
 from tomotwin_lib.networks.checkpoint import LoadedNetwork, save_checkpoint
+from tomotwin_lib.networks.configuration import read_configuration
 from tomotwin_lib.networks.fully_convolutional import FullyConvolutional
 from tomotwin_lib.networks.registry import build_network
 from tomotwin_lib.products import Grid, SimilarityMap
 from tomotwin_lib.simulation.molecules import molecule_of_kind
 from tomotwin_lib.simulation.particles import KINDS
+from tomotwin_lib.training.recipe import Recipe
+from tomotwin_lib.training.tomogram_training import network_to_train
 
 SIZES = {"1abc": 10, "2xyz": 20}
 
@@ -199,3 +204,17 @@ def test_tomograms_that_are_not_filtered_are_a_plan_of_their_own(tmp_path: Path)
     assert shares[1] > 2 * shares[0]
     with pytest.raises(InputError, match="tomograms of another"):
         simulate_samples(tmp_path / "filtered", molecules, 0.1, replace(plan, filtered=False))
+
+
+def test_tomotwins_network_can_be_trained_on_the_same_windows(shared: Path) -> None:
+    configuration = read_configuration(
+        Path(benchmarks_file).with_name("siamese_on_tomograms.json"), Recipe.from_configuration
+    )
+    network = network_to_train(configuration)  # refused where it would have to look for false peaks
+    theirs = json.loads((shared / "reference" / "config_siamese.json").read_text(encoding="utf-8"))
+    assert network.state_dict().keys() == build_network(theirs).state_dict().keys()
+    own, usual = (Recipe.from_configuration(one, "test").shares for one in (configuration, {}))
+    sizes = [
+        one.particles + one.off_centre + one.distractors + one.background + one.hard for one in (own, usual)
+    ]
+    assert sizes[0] == sizes[1]

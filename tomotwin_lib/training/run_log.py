@@ -11,7 +11,7 @@ import pandas as pd
 
 from tomotwin_lib.figures import save_figure, steps_curve
 from tomotwin_lib.files import atomic_path
-from tomotwin_lib.networks.base import DenseNetwork
+from tomotwin_lib.networks.base import EmbeddingNetwork
 from tomotwin_lib.networks.checkpoint import save_checkpoint
 from tomotwin_lib.training.labelled_tomograms import common_voxel_size
 from tomotwin_lib.training.tomogram_run import TomogramRun
@@ -46,7 +46,7 @@ class RunLog:
         """Steps that no row tells of yet."""
         return self.run.steps - self.told
 
-    def network(self) -> DenseNetwork:
+    def network(self) -> EmbeddingNetwork:
         """The averaged network, in evaluation mode."""
         return self.run.average.module.eval()  # type: ignore[return-value]
 

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tomotwin_lib.embedding.precision import training_precision
 from tomotwin_lib.embedding.preparation import standardise_window
-from tomotwin_lib.networks.base import DenseNetwork
+from tomotwin_lib.networks.base import DenseNetwork, EmbeddingNetwork
 from tomotwin_lib.networks.checkpoint import load_weights
 from tomotwin_lib.networks.half_turn_layers import HalfTurnConv3d
 from tomotwin_lib.training.augmentation import augment
@@ -45,7 +45,8 @@ class TomogramRun:
 
     Parameters
     ----------
-    network : with the weights to begin with; it is moved to the device.
+    network : with the weights to begin with; it is moved to the device. To look for false peaks it has to be
+        one that can be evaluated densely.
     tomograms : to train on.
     recipe : how.
     device : where to compute.
@@ -66,7 +67,7 @@ class TomogramRun:
 
     def __init__(
         self,
-        network: DenseNetwork,
+        network: EmbeddingNetwork,
         tomograms: Sequence[LabelledTomogram],
         recipe: Recipe,
         *,
@@ -88,6 +89,8 @@ class TomogramRun:
         )
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
+        # A network whose windows are always standardised by themselves sees no others in training either.
+        self.own_statistics = recipe.own_statistics if network.standardisation == "volume" else 1.0
         self.network = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         edge = network.window_size
         with torch.no_grad():
@@ -123,7 +126,7 @@ class TomogramRun:
         self.pairs.loss.temperature = temperature(self.recipe, share)
         windows, labels = self.draws.draw(self.rng)
         windows, labels = windows.to(self.device), labels.to(self.device)
-        chosen = torch.rand(len(windows), generator=self.generator) < self.recipe.own_statistics
+        chosen = torch.rand(len(windows), generator=self.generator) < self.own_statistics
         chosen = chosen.to(self.device)
         windows[chosen] = standardise_window(windows[chosen, 0])[:, None]
         windows = augment(windows, self.augmentation, self.generator)
@@ -153,6 +156,7 @@ class TomogramRun:
 
     def look(self) -> None:
         """Look for particles in one of the tomograms, and keep what is none for later batches."""
+        assert isinstance(self.network, DenseNetwork)
         self.network.eval()
         number = int(self.rng.integers(len(self.tomograms)))
         off = self.recipe.shares.distance[0]

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from tomotwin_lib.devices import resolve_device
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import ensure_writable_folder
-from tomotwin_lib.networks.base import DenseNetwork
+from tomotwin_lib.networks.base import DenseNetwork, EmbeddingNetwork
 from tomotwin_lib.networks.checkpoint import load_checkpoint, load_weights
 from tomotwin_lib.networks.configuration import check_configuration
 from tomotwin_lib.networks.registry import build_network
@@ -39,7 +39,7 @@ FEW_STEPS = 300
 LATEST_SECONDS = 120.0
 """Seconds between two writings of ``latest.pth``."""
 
-Check = Callable[[DenseNetwork, float], Mapping[str, float]]
+Check = Callable[[EmbeddingNetwork, float], Mapping[str, float]]
 """Scores of the averaged network, in evaluation mode, after so many seconds; they go into ``steps.csv``."""
 
 
@@ -240,27 +240,29 @@ def require_place(folder: Path, resume: bool, overwrite: bool) -> None:
         )
 
 
-def network_to_train(configuration: Mapping[str, Any], start: str | Path | None = None) -> DenseNetwork:
+def network_to_train(configuration: Mapping[str, Any], start: str | Path | None = None) -> EmbeddingNetwork:
     """Build the network of a configuration, with the weights of another one where that is given.
 
     Raises
     ------
     InputError
-        If it cannot be evaluated densely, or the other one cannot be read, is damaged, or is another network.
+        If it cannot be evaluated densely and is to look for false peaks, or the other one cannot be read, is
+        damaged, or is another network.
     """
     network = build_network(configuration)
-    if not isinstance(network, DenseNetwork):
+    looks = Recipe.from_configuration(configuration, "configuration").looks
+    if looks and not isinstance(network, DenseNetwork):
         raise InputError(
             "configuration",
             f"{type(network).__name__} cannot be evaluated densely, so it sees no false peaks",
-            "Train it on subvolumes, or take FullyConvolutional",
+            'Train it without them ("looks": 0 in train_config), or take FullyConvolutional',
         )
     if start is not None:
         _begin_with(start, network, configuration)
     return network
 
 
-def _begin_with(start: str | Path, network: DenseNetwork, configuration: Mapping[str, Any]) -> None:
+def _begin_with(start: str | Path, network: EmbeddingNetwork, configuration: Mapping[str, Any]) -> None:
     checkpoint = load_checkpoint(start)
     weights, own = checkpoint["model_state_dict"], checkpoint["tomotwin_config"]
     try:

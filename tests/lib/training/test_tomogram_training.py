@@ -15,8 +15,9 @@ from tomograms_to_train_on import CENTRES, LABELS, two_shapes
 from tomotwin_lib.embedding import precision
 from tomotwin_lib.embedding.preparation import standardise_window
 from tomotwin_lib.errors import InputError
+from tomotwin_lib.networks.base import EmbeddingNetwork
 from tomotwin_lib.networks.checkpoint import load_checkpoint, load_network
-from tomotwin_lib.networks.registry import build_network
+from tomotwin_lib.networks.registry import NETWORKS, build_network
 from tomotwin_lib.training import tomogram_training
 from tomotwin_lib.training.recipe import Recipe
 from tomotwin_lib.training.tomogram_run import TomogramRun, learning_rate, temperature
@@ -233,6 +234,33 @@ def test_the_rate_rises_and_falls() -> None:
     assert rates[0] == rates[-1] == rates[-2] == 1e-6
     assert rates[1] == pytest.approx(0.5) and rates[3] == pytest.approx(0.5)
     assert rates[2] == pytest.approx(0.998, abs=1e-3)
+
+
+def test_a_network_of_windows_is_trained_without_looks_and_sees_each_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    class Blob(EmbeddingNetwork):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(8, 4)
+
+        def forward(self, windows: torch.Tensor) -> torch.Tensor:
+            seen.append(windows.detach())
+            pooled = torch.nn.functional.adaptive_avg_pool3d(windows, 2).flatten(1)
+            return torch.nn.functional.normalize(self.linear(pooled), dim=1)
+
+    monkeypatch.setitem(NETWORKS, "Blob", Blob)
+    plain = {"looks": 0, "shares": SHARES | {"hard": 0}, "noise": 0.0, "gain": 0.0, "offset": 0.0}
+    own = {"identifier": "Blob", "network_config": {}}
+    result = go(tmp_path / "out", configuration=configuration(own, own_statistics=0.0, **plain))
+    windows = torch.cat(seen[1:])  # the first asks for the length of the embedding
+    assert windows.mean(dim=(1, 2, 3, 4)).abs().max() < 1e-4
+    assert torch.allclose(windows.std(dim=(1, 2, 3, 4)), torch.ones(len(windows)), atol=1e-2)
+    assert isinstance(load_network(result.network, "cpu").network, Blob)
+    fresh = build_network(own).state_dict()
+    assert not torch.equal(weights(result.network)["linear.weight"], fresh["linear.weight"])
 
 
 def test_the_loss_grows_colder_by_equal_factors() -> None:
