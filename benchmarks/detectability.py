@@ -24,7 +24,8 @@ from benchmarks.compare_methods import read_molecules
 from tomotwin_lib.cli.output import guarded
 from tomotwin_lib.cli.parsing import CommandParser
 from tomotwin_lib.simulation.fourier_route import grid_contrast_transfer, padded_shape, plane_factors
-from tomotwin_lib.simulation.imaging import Imaging, image_specimen
+from tomotwin_lib.simulation.imaging import image_specimen
+from tomotwin_lib.simulation.imaging_settings import Imaging
 from tomotwin_lib.simulation.molecules import Molecule
 from tomotwin_lib.simulation.rendering import render_copies
 from tomotwin_lib.simulation.specimen import build_specimen

@@ -24,7 +24,8 @@ from tomotwin_lib.cli.parsing import CommandParser, add_device, add_progress
 from tomotwin_lib.files import atomic_path, ensure_writable_folder
 from tomotwin_lib.formats.volumes import read_volume, write_volume
 from tomotwin_lib.simulation.distractors import Distractors
-from tomotwin_lib.simulation.imaging import Imaging, image_specimen
+from tomotwin_lib.simulation.imaging import image_specimen
+from tomotwin_lib.simulation.imaging_settings import Imaging
 from tomotwin_lib.simulation.specimen import build_specimen
 from tomotwin_lib.training.finetuning import finetune
 

@@ -39,7 +39,8 @@ from tomotwin_lib.networks.checkpoint import LoadedNetwork
 from tomotwin_lib.references import ready_references
 from tomotwin_lib.similarity import similarity_map
 from tomotwin_lib.simulation.distractors import Distractors
-from tomotwin_lib.simulation.imaging import Imaging, image_specimen
+from tomotwin_lib.simulation.imaging import image_specimen
+from tomotwin_lib.simulation.imaging_settings import Imaging
 from tomotwin_lib.simulation.molecules import Molecule, read_molecule
 from tomotwin_lib.simulation.specimen import build_specimen
 from tomotwin_lib.thresholds import keep_above

@@ -24,7 +24,8 @@ from tomotwin_lib.files import write_json
 from tomotwin_lib.formats.ground_truth import read_particle_positions, write_particle_positions
 from tomotwin_lib.formats.volumes import read_subvolume, write_volume
 from tomotwin_lib.simulation.distractors import Distractors
-from tomotwin_lib.simulation.imaging import Imaging, image_specimen
+from tomotwin_lib.simulation.imaging import image_specimen
+from tomotwin_lib.simulation.imaging_settings import Imaging
 from tomotwin_lib.simulation.molecules import Molecule
 from tomotwin_lib.simulation.specimen import Specimen, build_specimen
 

@@ -22,7 +22,7 @@ from scipy.spatial.transform import Rotation
 
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.simulation.exposure import contrast_transfer
-from tomotwin_lib.simulation.imaging import Imaging
+from tomotwin_lib.simulation.imaging_settings import Imaging
 from tomotwin_lib.simulation.microscope import frequency_axes, sampled_region
 from tomotwin_lib.simulation.molecules import Molecule
 from tomotwin_lib.simulation.rendering import render_copies

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.detectability import detectability, detectability_at_dose
-from tomotwin_lib.simulation.imaging import Imaging, image_specimen
+from tomotwin_lib.simulation.imaging import image_specimen
+from tomotwin_lib.simulation.imaging_settings import Imaging
 from tomotwin_lib.simulation.molecules import Molecule
 
 SHAPE = (40, 64, 64)

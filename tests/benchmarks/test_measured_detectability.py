@@ -20,7 +20,8 @@ from benchmarks.measured_detectability import (
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.formats.ground_truth import write_particle_positions
 from tomotwin_lib.formats.volumes import write_volume
-from tomotwin_lib.simulation.imaging import Imaging, image_specimen
+from tomotwin_lib.simulation.imaging import image_specimen
+from tomotwin_lib.simulation.imaging_settings import Imaging
 from tomotwin_lib.simulation.made_up_molecules import made_up_molecule
 from tomotwin_lib.simulation.specimen import build_specimen
 

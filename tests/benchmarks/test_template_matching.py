@@ -14,7 +14,8 @@ from benchmarks.comparison.template_matching import (
     template_of_reference,
 )
 from tomotwin_lib.errors import InputError
-from tomotwin_lib.simulation.imaging import Imaging, image_specimen
+from tomotwin_lib.simulation.imaging import image_specimen
+from tomotwin_lib.simulation.imaging_settings import Imaging
 from tomotwin_lib.simulation.molecules import Molecule, density_of_points
 from tomotwin_lib.simulation.rendering import render_copies
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 import torch
 
-if TYPE_CHECKING:
-    from tomotwin_lib.simulation.imaging import Imaging
+from tomotwin_lib.simulation.imaging_settings import Imaging
 
 CONTRAST_AN_ANGSTROM = 3.3e-3
 """By how much 1 Å of protein in ice changes an image's intensity, as a share of it, where contrast transfer

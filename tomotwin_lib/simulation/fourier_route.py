@@ -10,18 +10,14 @@ tilt. Left out, beside the tilt series: the change of defocus with the height in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from scipy.fft import next_fast_len
 
 from tomotwin_lib.simulation.exposure import CONTRAST_AN_ANGSTROM, MARGIN, contrast_transfer, ramp
+from tomotwin_lib.simulation.imaging_settings import Imaging
 from tomotwin_lib.simulation.microscope import Float32Array, Shape, frequency_axes
 from tomotwin_lib.simulation.tilt_scheme import TiltScheme
-
-if TYPE_CHECKING:
-    from tomotwin_lib.simulation.imaging import Imaging
 
 
 def image_in_fourier_space(

@@ -27,7 +27,8 @@ from tomotwin_lib.formats.volumes import write_volume
 from tomotwin_lib.simulation.dataset import GREY_LEVELS, VALIDATION_SHARE, SimulatedDataset
 from tomotwin_lib.simulation.distractors import Distractors
 from tomotwin_lib.simulation.folder import RECORD, holds, model_path, staged
-from tomotwin_lib.simulation.imaging import ImagedTomogram, Imaging, image_specimen
+from tomotwin_lib.simulation.imaging import ImagedTomogram, image_specimen
+from tomotwin_lib.simulation.imaging_settings import Imaging
 from tomotwin_lib.simulation.made_up_molecules import made_up_molecules
 from tomotwin_lib.simulation.microscope import Float32Array, Shape
 from tomotwin_lib.simulation.molecules import Molecule, molecule_of_kind, read_molecule

@@ -11,7 +11,8 @@ import numpy as np
 
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import md5_of_file
-from tomotwin_lib.simulation.imaging import METHODS, MOST_DEFOCUS, Imaging, Method
+from tomotwin_lib.simulation.imaging import METHODS, Method
+from tomotwin_lib.simulation.imaging_settings import MOST_DEFOCUS, Imaging
 from tomotwin_lib.simulation.microscope import Shape
 from tomotwin_lib.simulation.particles import WINDOW
 from tomotwin_lib.simulation.structures import find_structures

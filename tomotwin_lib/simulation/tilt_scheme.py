@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from tomotwin_lib.simulation.imaging import Imaging
+from tomotwin_lib.simulation.imaging_settings import Imaging
 
 Float64Array = npt.NDArray[np.float64]
 

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy.fft import next_fast_len
 
 from tomotwin_lib.simulation.exposure import CONTRAST_AN_ANGSTROM, MARGIN, contrast_transfer, ramp
+from tomotwin_lib.simulation.imaging_settings import Imaging
 from tomotwin_lib.simulation.microscope import Float32Array
 from tomotwin_lib.simulation.tilt_scheme import TiltScheme
-
-if TYPE_CHECKING:
-    from tomotwin_lib.simulation.imaging import Imaging
 
 SLAB_IN_ANGSTROM = 400.0
 """Thickness of a slab with one defocus: at 20 Å, its edges are 0.03 radians off."""

@@ -16,7 +16,8 @@ from tomotwin_lib.errors import InputError
 from tomotwin_lib.files import atomic_path, ensure_writable_folder, md5_of_file, write_json
 from tomotwin_lib.formats.ground_truth import label_from_name
 from tomotwin_lib.simulation.distractors import Distractors
-from tomotwin_lib.simulation.imaging import Imaging, image_specimen
+from tomotwin_lib.simulation.imaging import image_specimen
+from tomotwin_lib.simulation.imaging_settings import Imaging
 from tomotwin_lib.simulation.made_up_molecules import made_up_molecules
 from tomotwin_lib.simulation.molecules import Molecule, molecule_of_kind, read_molecule
 from tomotwin_lib.simulation.particles import KINDS
@@ -49,8 +50,8 @@ class PoolRanges:
     crowding : share of the volume that particles take up.
     with_distractors : share of tomograms that also hold membranes, gold, filaments, carbon, ice.
     defocus_in_micrometres, b_factor_in_square_angstrom, alignment_error_in_angstrom, ramp_exponent : of
-        :class:`~tomotwin_lib.simulation.imaging.Imaging`. Of the last, both ends are in use: weighted
-        back-projection, and reconstructions whose noise is white.
+        :class:`~tomotwin_lib.simulation.imaging_settings.Imaging`. Of the last, both ends are in use:
+        weighted back-projection, and reconstructions whose noise is white.
     snr : likewise; its logarithm is evenly spread. Clean tomograms tell what noisy ones are to be taken for.
     low_pass_in_angstrom : one of these; ``None`` for no filter.
     phase_flipped : share of tomograms whose contrast transfer is corrected.

@@ -10,7 +10,8 @@ import torch
 
 from tomotwin_lib.errors import InputError
 from tomotwin_lib.simulation.fourier_route import padded_shape
-from tomotwin_lib.simulation.imaging import METHODS, Imaging, Method, image_specimen
+from tomotwin_lib.simulation.imaging import METHODS, Method, image_specimen
+from tomotwin_lib.simulation.imaging_settings import Imaging
 from tomotwin_lib.simulation.tilt_scheme import dose_symmetric_order, tilt_scheme
 from tomotwin_lib.simulation.tilt_series import back_project, projected
 
