@@ -110,6 +110,8 @@ def _add_range(
 
 def run(args: argparse.Namespace) -> None:
     """Simulate, or find the data set made already."""
+    if args.particles is None and args.crowding is None:
+        args.particles = PARTICLES
     try:
         dataset = _crowded(args) if _is_crowded(args) else _plain(args)
     except InputError as error:
@@ -132,10 +134,6 @@ def _is_crowded(args: argparse.Namespace) -> bool:
     )
 
 
-def _particles(args: argparse.Namespace) -> int:
-    return PARTICLES if args.particles is None else int(args.particles)
-
-
 def _numbers(value: float | list[float]) -> list[float]:
     return value if isinstance(value, list) else [value]
 
@@ -151,8 +149,6 @@ def _crowded(args: argparse.Namespace) -> SimulatedDataset:
     from tomotwin_lib.simulation.labelled_dataset import simulate_labelled_dataset
     from tomotwin_lib.simulation.recipe import Recipe
 
-    if args.crowding is not None and args.particles is not None:
-        raise InputError("--crowding", f"{args.crowding:g} is given beside --particles", "Give one")
     x, y, z = args.size
     ranges = {
         "defocus_in_micrometres": ("--defocus", args.defocus),
@@ -168,7 +164,7 @@ def _crowded(args: argparse.Namespace) -> SimulatedDataset:
         seed=args.seed,
         tomograms=args.tomograms,
         tomogram_shape=(z, y, x),
-        particles_per_class=_particles(args) if args.crowding is None else None,
+        particles_per_class=args.particles,
         crowding=args.crowding,
         distractors=args.distractors,
         method=args.method or "fourier",
@@ -194,7 +190,7 @@ def _plain(args: argparse.Namespace) -> SimulatedDataset:
         seed=args.seed,
         tomogram_shape=(z, y, x),
         tomograms=args.tomograms,
-        particles_per_class=_particles(args),
+        particles_per_class=args.particles,
         subvolumes_per_class=args.subvolumes,
         snr=snr,
         progress=args.progress,

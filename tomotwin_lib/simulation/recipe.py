@@ -81,8 +81,8 @@ class Recipe:
         require_shape("cut shape", self.cut_shape)
         if (self.particles_per_class is None) == (self.crowding is None):
             raise InputError(
-                "particles",
-                f"their number in each class is {self.particles_per_class} and the crowding {self.crowding}",
+                "crowding",
+                f"it is {self.crowding}, and the particles in each class are {self.particles_per_class}",
                 "Give one of the two",
             )
         if self.particles_per_class is not None:
@@ -105,11 +105,11 @@ class Recipe:
                 f"Give at most {MOST_DEFOCUS:g} (10,000 Å are 1 µm)",
             )
         least, most = VOXEL_SIZES
-        if not least <= self.voxel_size_in_angstrom[0] <= self.voxel_size_in_angstrom[1] <= most:
-            told = " to ".join(f"{size:g}" for size in sorted(set(self.voxel_size_in_angstrom)))
-            raise InputError(
-                "voxel size in angstrom", f"{told} Å cannot be used", f"Give {least:g} to {most:g} Å"
-            )
+        for size in self.voxel_size_in_angstrom:
+            if not least <= size <= most:
+                raise InputError(
+                    "voxel size in angstrom", f"{size:g} Å cannot be used", f"Give {least:g} to {most:g} Å"
+                )
         if self.thickness_in_nanometres is not None:
             if self.thickness_in_nanometres[1] > MOST_THICKNESS:
                 raise InputError(
@@ -117,11 +117,11 @@ class Recipe:
                     f"electrons do not pass {self.thickness_in_nanometres[1]:g} nm of ice",
                     f"Give at most {MOST_THICKNESS:g} (10 Å are 1 nm)",
                 )
-            least, voxel = self.thickness_in_nanometres[0], self.voxel_size_in_angstrom[1]
-            if round(10 * least / voxel) < WINDOW:
+            thinnest, voxel = self.thickness_in_nanometres[0], self.voxel_size_in_angstrom[1]
+            if round(10 * thinnest / voxel) < WINDOW:
                 raise InputError(
                     "thickness in nanometres",
-                    f"ice of {least:g} nm is thinner than a window of {WINDOW} voxels of {voxel:g} Å",
+                    f"ice of {thinnest:g} nm is thinner than a window of {WINDOW} voxels of {voxel:g} Å",
                     f"Give at least {np.ceil(WINDOW * voxel / 10):g}",
                 )
 
